@@ -1,0 +1,245 @@
+// Python's door to the operations: check what came, release the GIL, call, return. No arithmetic here.
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <string>
+
+#include "components/components.h"
+#include "dispatch.h"
+#include "distance/distance.h"
+#include "measure/measure.h"
+#include "sample/sample.h"
+#include "scan/scan.h"
+
+namespace py = pybind11;
+using namespace segae;
+
+namespace {
+
+DType dtype_of(const py::array& array, const char* name) {
+  const py::dtype dtype = array.dtype();
+  const char kind = dtype.kind();
+  const auto size = dtype.itemsize();
+  if (dtype.byteorder() == '=' || dtype.byteorder() == '|') {
+    if (kind == 'b' && size == 1) return DType::kBool;
+    if (kind == 'u' && size == 1) return DType::kU8;
+    if (kind == 'i' && size == 1) return DType::kI8;
+    if (kind == 'u' && size == 2) return DType::kU16;
+    if (kind == 'i' && size == 2) return DType::kI16;
+    if (kind == 'u' && size == 4) return DType::kU32;
+    if (kind == 'i' && size == 4) return DType::kI32;
+    if (kind == 'u' && size == 8) return DType::kU64;
+    if (kind == 'i' && size == 8) return DType::kI64;
+    if (kind == 'f' && size == 2) return DType::kF16;
+    if (kind == 'f' && size == 4) return DType::kF32;
+    if (kind == 'f' && size == 8) return DType::kF64;
+  }
+  throw py::type_error(std::string(name) + ": unsupported dtype " + py::str(dtype).cast<std::string>());
+}
+
+VolumeView view(const py::array& array, const char* name) {
+  if (array.ndim() != 3) {
+    throw py::value_error(std::string(name) + ": expected 3 axes, got " + std::to_string(array.ndim()));
+  }
+  VolumeView volume{static_cast<const std::byte*>(array.data()), dtype_of(array, name), {}, {}};
+  for (int axis = 0; axis < 3; ++axis) {
+    volume.shape[static_cast<size_t>(axis)] = array.shape(axis);
+    volume.stride[static_cast<size_t>(axis)] = array.strides(axis);
+  }
+  return volume;
+}
+
+void check_axis(int axis) {
+  if (axis < 0 || axis > 2) throw py::value_error("axis: expected 0, 1 or 2");
+}
+
+void check_same_shape(const VolumeView& a, const VolumeView& b, const char* names) {
+  if (a.shape != b.shape) throw py::value_error(std::string(names) + ": shapes differ");
+}
+
+void check_spacing(const Double3& spacing_mm) {
+  for (const double step : spacing_mm) {
+    if (!(step > 0)) throw py::value_error("spacing_mm: expected three positive numbers");
+  }
+}
+
+using Indices = py::array_t<int64_t, py::array::c_style | py::array::forcecast>;
+using Numbers = py::array_t<double, py::array::c_style | py::array::forcecast>;
+
+template <class T>
+py::array_t<T> to_array(const std::vector<T>& values) {
+  return py::array_t<T>(static_cast<py::ssize_t>(values.size()), values.data());
+}
+
+py::dict bind_scan(const py::array& volume, int threads) {
+  const VolumeView input = view(volume, "volume");
+  ScanResult result;
+  {
+    const py::gil_scoped_release release;
+    result = scan(input, threads);
+  }
+  py::list labels;
+  for (const LabelStats& stats : result.labels) {
+    labels.append(
+        py::make_tuple(stats.label, stats.voxels,
+                       py::make_tuple(to_array(stats.area[0]), to_array(stats.area[1]), to_array(stats.area[2])),
+                       stats.box, stats.centroid, stats.border));
+  }
+  return py::dict(py::arg("labels") = labels, py::arg("fractional") = result.fractional,
+                  py::arg("fractional_example") = result.fractional_example, py::arg("non_finite") = result.non_finite);
+}
+
+py::array_t<int64_t> bind_plane_boxes(const py::array& volume, int axis, const Indices& indices, const Indices& labels,
+                                      const Indices& windows, int threads) {
+  const VolumeView input = view(volume, "volume");
+  check_axis(axis);
+  const py::ssize_t n = indices.size();
+  if (indices.ndim() != 1 || labels.ndim() != 1 || labels.size() != n || windows.ndim() != 2 || windows.shape(0) != n ||
+      windows.shape(1) != 4) {
+    throw py::value_error("indices, labels, windows: expected shapes [n], [n] and [n, 4]");
+  }
+  const int64_t rows = input.shape[axis == 0 ? 1 : 0];
+  const int64_t columns = input.shape[axis == 2 ? 1 : 2];
+  for (py::ssize_t i = 0; i < n; ++i) {
+    const int64_t* window = windows.data(i, 0);
+    if (indices.at(i) < 0 || indices.at(i) >= input.shape[static_cast<size_t>(axis)] || window[0] < 0 ||
+        window[1] > rows || window[2] < 0 || window[3] > columns) {
+      throw py::index_error("indices, windows: outside the volume");
+    }
+  }
+  py::array_t<int64_t> boxes({n, py::ssize_t{4}});
+  int64_t* out = boxes.mutable_data();
+  const py::gil_scoped_release release;
+  plane_boxes(input, axis, indices.data(), labels.data(), windows.data(), n, threads, out);
+  return boxes;
+}
+
+py::array_t<float> bind_sample(const py::array& image, const std::optional<py::array>& mask, const SampleSpec& spec,
+                               const Indices& indices, const Numbers& boxes, const Indices& labels, int threads) {
+  const VolumeView image_view = view(image, "image");
+  std::optional<VolumeView> mask_view;
+  if (mask) {
+    mask_view = view(*mask, "mask");
+    check_same_shape(image_view, *mask_view, "image and mask");
+  }
+  check_axis(spec.axis);
+  if (spec.height < 1 || spec.width < 1) throw py::value_error("spec: height and width must be positive");
+  const py::ssize_t n = indices.size();
+  if (indices.ndim() != 1 || labels.ndim() != 1 || labels.size() != n || boxes.ndim() != 2 || boxes.shape(0) != n ||
+      boxes.shape(1) != 4) {
+    throw py::value_error("indices, boxes, labels: expected shapes [n], [n, 4] and [n]");
+  }
+  std::vector<Plane> planes;
+  for (py::ssize_t i = 0; i < n; ++i) {
+    const double* box = boxes.data(i, 0);
+    if (!(box[1] > box[0] && box[3] > box[2])) throw py::value_error("boxes: a crop has no extent");
+    planes.push_back({indices.at(i), box[0], box[1], box[2], box[3], labels.at(i)});
+  }
+  py::array_t<float> slices({n, static_cast<py::ssize_t>(spec.channels.size()), static_cast<py::ssize_t>(spec.height),
+                             static_cast<py::ssize_t>(spec.width)});
+  float* out = slices.mutable_data();
+  const py::gil_scoped_release release;
+  sample(image_view, mask_view ? &*mask_view : nullptr, spec, planes, threads, out);
+  return slices;
+}
+
+py::array_t<int64_t> bind_overlap(const py::array& given, const py::array& truth, int64_t given_label,
+                                  int64_t truth_label, int axis, int threads) {
+  const MaskView a{view(given, "given"), given_label};
+  const MaskView b{view(truth, "truth"), truth_label};
+  check_axis(axis);
+  check_same_shape(a.volume, b.volume, "given and truth");
+  py::array_t<int64_t> counts({static_cast<py::ssize_t>(a.volume.shape[static_cast<size_t>(axis)]), py::ssize_t{3}});
+  int64_t* out = counts.mutable_data();
+  const py::gil_scoped_release release;
+  overlap(a, b, axis, threads, out);
+  return counts;
+}
+
+py::array_t<int64_t> bind_surface_counts(const py::array& given, const py::array& truth, int64_t given_label,
+                                         int64_t truth_label, const Double3& spacing_mm, double tolerance_mm,
+                                         std::optional<int> per_slice_axis, int threads) {
+  const MaskView a{view(given, "given"), given_label};
+  const MaskView b{view(truth, "truth"), truth_label};
+  check_same_shape(a.volume, b.volume, "given and truth");
+  check_spacing(spacing_mm);
+  if (per_slice_axis) check_axis(*per_slice_axis);
+  const int64_t n = per_slice_axis ? a.volume.shape[static_cast<size_t>(*per_slice_axis)] : 1;
+  std::vector<SurfaceCounts> counts(static_cast<size_t>(n));
+  {
+    const py::gil_scoped_release release;
+    if (per_slice_axis) {
+      surface_counts_per_slice(a, b, *per_slice_axis, spacing_mm, tolerance_mm, threads, counts.data());
+    } else {
+      counts[0] = surface_counts(a, b, spacing_mm, tolerance_mm, threads);
+    }
+  }
+  py::array_t<int64_t> out({static_cast<py::ssize_t>(n), py::ssize_t{4}});
+  for (py::ssize_t i = 0; i < out.shape(0); ++i) {
+    const SurfaceCounts& slice = counts[static_cast<size_t>(i)];
+    out.mutable_at(i, 0) = slice.given;
+    out.mutable_at(i, 1) = slice.truth;
+    out.mutable_at(i, 2) = slice.given_close;
+    out.mutable_at(i, 3) = slice.truth_close;
+  }
+  return out;
+}
+
+py::array_t<float> bind_squared_distance(const py::array_t<uint8_t, py::array::c_style>& seeds,
+                                         const Double3& spacing_mm, int threads) {
+  if (seeds.ndim() != 3) throw py::value_error("seeds: expected 3 axes");
+  check_spacing(spacing_mm);
+  py::array_t<float> distance({seeds.shape(0), seeds.shape(1), seeds.shape(2)});
+  float* out = distance.mutable_data();
+  const Int3 shape{seeds.shape(0), seeds.shape(1), seeds.shape(2)};
+  const py::gil_scoped_release release;
+  squared_distance(seeds.data(), shape, spacing_mm, threads, out);
+  return distance;
+}
+
+std::vector<int64_t> bind_component_sizes(const py::array& mask, int64_t label) {
+  const MaskView input{view(mask, "mask"), label};
+  const py::gil_scoped_release release;
+  return component_sizes(input);
+}
+
+}  // namespace
+
+PYBIND11_MODULE(_core, m) {
+  m.doc() = "C++ core of segae. Volumes are strided arrays [z, y, x] of any real dtype; see _core.pyi.";
+  m.attr("__version__") = SEGAE_VERSION;
+  m.attr("MAX_LABELS") = kMaxLabels;
+  m.def("built_with_cuda", &built_with_cuda);
+  m.def("cuda_devices", &cuda_devices);
+
+  py::enum_<Channel::Source>(m, "Source").value("IMAGE", Channel::Source::kImage).value("MASK", Channel::Source::kMask);
+  py::class_<Channel>(m, "Channel")
+      .def(py::init([](Channel::Source source, int64_t offset, double low, double high, double gain, double bias) {
+             if (!(high > low)) throw py::value_error("high: must exceed low");
+             return Channel{source, offset, low, high, gain, bias};
+           }),
+           py::arg("source"), py::kw_only(), py::arg("offset") = 0, py::arg("low") = 0.0, py::arg("high") = 1.0,
+           py::arg("gain") = 1.0, py::arg("bias") = 0.0);
+  py::class_<SampleSpec>(m, "SampleSpec")
+      .def(py::init([](int axis, int64_t height, int64_t width, double slope, double intercept, double fill_hu,
+                       bool stop_at_crop, std::vector<Channel> channels) {
+             return SampleSpec{axis, height, width, slope, intercept, fill_hu, stop_at_crop, std::move(channels)};
+           }),
+           py::kw_only(), py::arg("axis"), py::arg("height"), py::arg("width"), py::arg("slope") = 1.0,
+           py::arg("intercept") = 0.0, py::arg("fill_hu") = -1024.0, py::arg("stop_at_crop") = false,
+           py::arg("channels"));
+
+  m.def("scan", &bind_scan, py::arg("volume"), py::arg("threads"));
+  m.def("plane_boxes", &bind_plane_boxes, py::arg("volume"), py::arg("axis"), py::arg("indices"), py::arg("labels"),
+        py::arg("windows"), py::arg("threads"));
+  m.def("sample", &bind_sample, py::arg("image"), py::arg("mask"), py::arg("spec"), py::arg("indices"),
+        py::arg("boxes"), py::arg("labels"), py::arg("threads"));
+  m.def("overlap", &bind_overlap, py::arg("given"), py::arg("truth"), py::arg("given_label"), py::arg("truth_label"),
+        py::arg("axis"), py::arg("threads"));
+  m.def("surface_counts", &bind_surface_counts, py::arg("given"), py::arg("truth"), py::arg("given_label"),
+        py::arg("truth_label"), py::arg("spacing_mm"), py::arg("tolerance_mm"), py::arg("per_slice_axis"),
+        py::arg("threads"));
+  m.def("squared_distance", &bind_squared_distance, py::arg("seeds"), py::arg("spacing_mm"), py::arg("threads"));
+  m.def("component_sizes", &bind_component_sizes, py::arg("mask"), py::arg("label"));
+}

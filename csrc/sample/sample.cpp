@@ -1,0 +1,49 @@
+#include "sample/sample.h"
+
+#include <stdexcept>
+
+#include "parallel.h"
+#include "sample/sample_cpu.h"
+
+namespace segae {
+
+namespace {
+
+// Banks of one plane. Where the filter must stop at the crop, the crop's whole voxels are all that exists.
+FilterBank bank(double from, double to, int64_t size, int64_t extent, bool stop_at_crop) {
+  int64_t low = 0, high = extent;
+  if (stop_at_crop) {
+    low = std::max<int64_t>(low, static_cast<int64_t>(from));
+    high = std::min<int64_t>(high, static_cast<int64_t>(to));
+  }
+  return make_filter_bank(from, to, size, low, high);
+}
+
+}  // namespace
+
+void sample(const VolumeView& image, const VolumeView* mask, const SampleSpec& spec, const std::vector<Plane>& planes,
+            int threads, float* out) {
+  const size_t row_axis = spec.axis == 0 ? 1 : 0;
+  const size_t column_axis = spec.axis == 2 ? 1 : 2;
+  for (const Channel& channel : spec.channels) {
+    if (channel.source == Channel::Source::kMask && mask == nullptr) {
+      throw std::invalid_argument("a mask channel needs a mask");
+    }
+  }
+  const int64_t plane_size = spec.height * spec.width;
+  const int64_t channels = static_cast<int64_t>(spec.channels.size());
+  parallel_for(static_cast<int64_t>(planes.size()), threads, [&](int64_t i) {
+    const Plane& plane = planes[static_cast<size_t>(i)];
+    const FilterBank rows = bank(plane.row0, plane.row1, spec.height, image.shape[row_axis], spec.stop_at_crop);
+    const FilterBank columns =
+        bank(plane.column0, plane.column1, spec.width, image.shape[column_axis], spec.stop_at_crop);
+    for (int64_t c = 0; c < channels; ++c) {
+      const Channel& channel = spec.channels[static_cast<size_t>(c)];
+      const VolumeView& source = channel.source == Channel::Source::kMask ? *mask : image;
+      sample_plane_cpu(source, channel, spec, plane.index + channel.offset, plane.label, rows, columns,
+                       out + (i * channels + c) * plane_size);
+    }
+  });
+}
+
+}  // namespace segae

@@ -1,0 +1,43 @@
+// scan: everything that one pass over a mask or labelmap can tell, for every label at once.
+//
+// The pass looks for runs of equal values along the axis that lies densest in memory and books each run in
+// three area profiles (voxels per slice along z, y and x). Count, bounding box, centroid and border contact
+// all follow from the profiles, so nothing else is stored.
+#pragma once
+
+#include <vector>
+
+#include "volume.h"
+
+namespace segae {
+
+// Most labels that one scan accepts; more means that the array is no labelmap (an image, say).
+inline constexpr int64_t kMaxLabels = 4096;
+
+struct LabelStats {
+  int64_t label;
+  int64_t voxels;
+  std::array<std::vector<int64_t>, 3> area;  // voxels per slice along each axis, [extent of the axis]
+  std::array<Int3, 2> box;                   // first voxel, one past the last voxel
+  Double3 centroid;                          // mean voxel index
+  std::array<Int3, 2> border;                // voxels in the first and in the last slice of each axis
+};
+
+struct ScanResult {
+  std::vector<LabelStats> labels;  // ascending, without 0
+  int64_t fractional = 0;          // voxels whose value is no integer
+  double fractional_example = 0;   // one such value
+  int64_t non_finite = 0;          // NaN or infinite voxels, counted as background
+};
+
+// Throws std::invalid_argument when there are more than kMaxLabels labels.
+ScanResult scan(const VolumeView& volume, int threads);
+
+// In-plane bounding boxes of single slices: for i in [0, n) the voxels of `volume` equal to labels[i] in slice
+// indices[i] along `axis`, looked for in windows[4 i ...] = first row, end row, first column, end column (ends
+// exclusive), rows and columns being the other two axes in their order. out[4 i ...] holds the tight box in the
+// same form; all -1 where there is no such voxel.
+void plane_boxes(const VolumeView& volume, int axis, const int64_t* indices, const int64_t* labels,
+                 const int64_t* windows, int64_t n, int threads, int64_t* out);
+
+}  // namespace segae

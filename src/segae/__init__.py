@@ -1,0 +1,1 @@
+"""Predict the quality of CT segmentation masks without ground truth."""

@@ -1,0 +1,202 @@
+"""`Recipe`: how a model wants its slices cut and what it puts out. Read from the model file, written by training."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from segae.errors import ModelFileError
+
+METADATA_KEY = "segae"
+METADATA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class ChannelSpec:
+    """One channel of the network's input.
+
+    Attributes
+    ----------
+    source : "image" or "mask"
+    offset_mm : float
+        Distance from the slice along z, to the head positive; taken to the nearest slice, but never to the slice
+        itself unless 0.
+    window_hu : (float, float)
+        HU range mapped to [0, 1] and clipped. Image only.
+    gain, bias : float
+        Applied after resampling: gain * value + bias.
+    """
+
+    source: Literal["image", "mask"]
+    offset_mm: float = 0.0
+    window_hu: tuple[float, float] = (-1000.0, 1000.0)
+    gain: float = 1.0
+    bias: float = 0.0
+
+
+@dataclass(frozen=True)
+class MarginCrop:
+    """A square in mm around the mask of the slice: its longer side, widened on either side.
+
+    side = max(longer side * (1 + 2 * margin_fraction) + 2 * margin_mm, min_side_mm)
+    """
+
+    margin_mm: float = 10.0
+    margin_fraction: float = 0.15
+    min_side_mm: float = 48.0
+    kind: Literal["margin"] = "margin"
+
+
+@dataclass(frozen=True)
+class PaperCrop:
+    """The published crop: whole pixels, `margin_px` around the mask, squared once, cut at the image's edge."""
+
+    margin_px: int = 20
+    kind: Literal["paper"] = "paper"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How slices are chosen, cut and read.
+
+    Attributes
+    ----------
+    size_px : (int, int)
+        Height and width of the network's input.
+    slices : int
+        How many slices of the mask are looked at, at most.
+    placement : "even" or "paper"
+        "even": the middles of equal shares of the mask's non-empty slices; "paper": slice number int(n / 10 * i).
+    beyond_mm : tuple of float
+        Distances beyond the mask's two ends at which further slices are looked at for missed tissue.
+    crop : MarginCrop or PaperCrop
+    channels : tuple of ChannelSpec
+    """
+
+    size_px: tuple[int, int]
+    slices: int
+    channels: tuple[ChannelSpec, ...]
+    crop: MarginCrop | PaperCrop = field(default_factory=MarginCrop)
+    placement: Literal["even", "paper"] = "even"
+    beyond_mm: tuple[float, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able form, read back by `from_dict`."""
+        return asdict(self)
+
+    @staticmethod
+    def from_dict(data: dict[str, Any]) -> Recipe:
+        """Read what `to_dict` wrote; raises KeyError, TypeError or ValueError on anything else."""
+        crop = dict(data["crop"])
+        kinds: dict[str, type[MarginCrop] | type[PaperCrop]] = {"margin": MarginCrop, "paper": PaperCrop}
+        if data["placement"] not in ("even", "paper"):
+            raise ValueError(f"placement {data['placement']!r}")
+        channels = tuple(
+            ChannelSpec(**{**channel, "window_hu": tuple(channel["window_hu"])}) for channel in data["channels"]
+        )
+        if not channels or any(channel.source not in ("image", "mask") for channel in channels):
+            raise ValueError("channels")
+        height, width = data["size_px"]
+        return Recipe(
+            size_px=(int(height), int(width)),
+            slices=int(data["slices"]),
+            channels=channels,
+            crop=kinds[crop["kind"]](**crop),
+            placement=data["placement"],
+            beyond_mm=tuple(float(distance) for distance in data["beyond_mm"]),
+        )
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Monotone piecewise-linear map from the aggregated Dice to the calibrated one, both in [0, 1]."""
+
+    raw: tuple[float, ...] = (0.0, 1.0)
+    dice: tuple[float, ...] = (0.0, 1.0)
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """All that a model file says of itself (``metadata_props["segae"]``).
+
+    Attributes
+    ----------
+    name : str
+    recipe : Recipe
+    structures : tuple of str
+        Names in the order of the graph's `structure` input.
+    trained : frozenset of str
+        Those of them that training saw.
+    outputs : dict
+        Role -> name of the graph's output. Either "dice" [n], or "precision" [n] and "recall" [n] with, optionally,
+        "truth_fraction" [n] (share of the crop that the structure should cover) and "expected" [n, 1, h, w] (the mask
+        that the model expects, as probabilities on the crop).
+    calibration : dict
+        Structure name, or "default" -> Calibration.
+    training : dict
+        Provenance, free form.
+    """
+
+    name: str
+    recipe: Recipe
+    structures: tuple[str, ...]
+    trained: frozenset[str]
+    outputs: dict[str, str]
+    calibration: dict[str, Calibration] = field(default_factory=dict)
+    training: dict[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """Text for the model file."""
+        return json.dumps(
+            {
+                "version": METADATA_VERSION,
+                "name": self.name,
+                "recipe": self.recipe.to_dict(),
+                "structures": list(self.structures),
+                "trained": sorted(self.trained),
+                "outputs": self.outputs,
+                "calibration": {key: asdict(value) for key, value in self.calibration.items()},
+                "training": self.training,
+            }
+        )
+
+    @staticmethod
+    def from_json(text: str, path: str) -> ModelCard:
+        """Read the text of a model file; `path` is named in errors.
+
+        Raises
+        ------
+        ModelFileError
+            When the text is not what this version of segae understands.
+        """
+        try:
+            data = json.loads(text)
+            version = data["version"]
+            if version != METADATA_VERSION:
+                raise ModelFileError(
+                    f"model: {path} has metadata version {version}, this segae reads {METADATA_VERSION}. "
+                    f"Upgrade segae, or export the model again."
+                )
+            outputs = {str(role): str(name) for role, name in data["outputs"].items()}
+            if "dice" not in outputs and not {"precision", "recall"} <= outputs.keys():
+                raise ValueError("outputs name neither dice nor precision and recall")
+            return ModelCard(
+                name=str(data["name"]),
+                recipe=Recipe.from_dict(data["recipe"]),
+                structures=tuple(data["structures"]),
+                trained=frozenset(data["trained"]),
+                outputs=outputs,
+                calibration={
+                    key: Calibration(tuple(value["raw"]), tuple(value["dice"]))
+                    for key, value in data["calibration"].items()
+                },
+                training=data["training"],
+            )
+        except ModelFileError:
+            raise
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ModelFileError(
+                f"model: the segae metadata of {path} is damaged ({type(error).__name__}: {error}). "
+                f"Export the model again with `python -m segae.train export`."
+            ) from error

@@ -1,0 +1,209 @@
+"""Where to look: which slices of a mask a recipe wants, and where to crop them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from segae import _core
+from segae.recipe import MarginCrop, PaperCrop, Recipe
+
+Int64 = npt.NDArray[np.int64]
+Float64 = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class LabelScan:
+    """What one pass over a mask or labelmap tells of one label. Axes are z, y, x.
+
+    Attributes
+    ----------
+    label, voxels : int
+    areas : three int64 arrays
+        Voxels per slice along each axis.
+    box : int64 [2, 3]
+        First voxel and one past the last.
+    centroid : float64 [3]
+        Mean voxel index.
+    border : int64 [2, 3]
+        Voxels in the first and the last slice of each axis.
+    """
+
+    label: int
+    voxels: int
+    areas: tuple[Int64, Int64, Int64]
+    box: Int64
+    centroid: Float64
+    border: Int64
+
+    @staticmethod
+    def from_core(stats: tuple[Any, ...]) -> LabelScan:
+        """Wrap one entry of ``_core.scan(...)["labels"]``."""
+        label, voxels, areas, box, centroid, border = stats
+        return LabelScan(label, voxels, areas, np.array(box), np.array(centroid), np.array(border))
+
+
+@dataclass(frozen=True)
+class SlicePlan:
+    """The slices of one mask that a model is to see.
+
+    Attributes
+    ----------
+    index : int64 [n]
+        Slice along z.
+    crop : float64 [n, 4]
+        First row, end row, first column, end column, in voxel edges; may leave the volume.
+    area : int64 [n]
+        Mask voxels of the slice; 0 beyond the mask's ends.
+    share_mm : float64 [n]
+        Length along z that the slice stands for.
+    """
+
+    index: Int64
+    crop: Float64
+    area: Int64
+    share_mm: Float64
+
+
+def plan_slices(
+    mask: npt.NDArray[Any],
+    scan: LabelScan,
+    recipe: Recipe,
+    spacing_mm: tuple[float, float, float],
+    threads: int,
+) -> SlicePlan:
+    """Choose slices and crops for one label.
+
+    Parameters
+    ----------
+    mask : ndarray [z, y, x]
+        Mask or labelmap that holds the label.
+    scan : LabelScan
+        Of that label, which must not be empty.
+    recipe : Recipe
+    spacing_mm : (float, float, float)
+        Along z, y, x.
+    threads : int
+    """
+    area = scan.areas[0]
+    inside = _place(np.flatnonzero(area), recipe)
+    window = np.array([scan.box[0, 1], scan.box[1, 1], scan.box[0, 2], scan.box[1, 2]])
+    first, last = int(scan.box[0, 0]), int(scan.box[1, 0]) - 1
+    beyond, anchor = _beyond(first, last, len(area), recipe.beyond_mm, spacing_mm[0])
+    wanted = np.concatenate([inside, anchor]).astype(np.int64)
+    boxes = _core.plane_boxes(
+        mask, 0, wanted, np.full(len(wanted), scan.label), np.tile(window, (len(wanted), 1)), threads
+    ).astype(np.float64)
+    index = np.concatenate([inside, beyond]).astype(np.int64)
+    order = np.argsort(index, kind="stable")
+    crop = _crop(boxes, recipe.crop, spacing_mm, mask.shape)
+    share = np.concatenate([_shares(inside, first, last), _beyond_shares(beyond, first, last)]) * spacing_mm[0]
+    return SlicePlan(index[order], crop[order], np.where(order < len(inside), area[index[order]], 0), share[order])
+
+
+def _place(filled: Int64, recipe: Recipe) -> Int64:
+    """Pick from the indices of the slices that hold any of the mask."""
+    n = len(filled)
+    if n <= recipe.slices:
+        return filled
+    if recipe.placement == "paper":
+        return filled[[int(n / recipe.slices * i) for i in range(recipe.slices)]]
+    return filled[((np.arange(recipe.slices) + 0.5) * n / recipe.slices).astype(np.int64)]
+
+
+def _beyond(
+    first: int, last: int, extent: int, distances_mm: tuple[float, ...], step_mm: float
+) -> tuple[Int64, Int64]:
+    """Slices beyond the two ends, within the volume, and the end slice whose crop each takes."""
+    steps = sorted({max(1, round(distance / step_mm)) for distance in distances_mm})
+    pairs = [(first - step, first) for step in steps if first - step >= 0]
+    pairs += [(last + step, last) for step in steps if last + step < extent]
+    return np.array([p[0] for p in pairs], np.int64), np.array([p[1] for p in pairs], np.int64)
+
+
+def _shares(inside: Int64, first: int, last: int) -> Float64:
+    """Slices of the mask that lie nearest to each slice looked at: Voronoi cells of the positions along z."""
+    cuts = np.concatenate([[first - 0.5], (inside[1:] + inside[:-1]) / 2.0, [last + 0.5]])
+    return np.diff(cuts)
+
+
+def _beyond_shares(beyond: Int64, first: int, last: int) -> Float64:
+    """Voronoi cells of the slices beyond the ends; the outermost reach as far out as in."""
+    shares = np.zeros(len(beyond))
+    for side in (-1, 1):
+        mine = np.flatnonzero(beyond < first) if side < 0 else np.flatnonzero(beyond > last)
+        distance = np.abs(beyond[mine] - (first if side < 0 else last)).astype(np.float64)
+        inner_cut = np.concatenate([[0.5], (distance[1:] + distance[:-1]) / 2.0])[: len(mine)]
+        outer_cut = np.concatenate([inner_cut[1:], distance[-1:] + (distance[-1:] - inner_cut[-1:])])
+        shares[mine] = outer_cut - inner_cut
+    return shares
+
+
+def _crop(
+    boxes: Float64,
+    crop: MarginCrop | PaperCrop,
+    spacing_mm: tuple[float, float, float],
+    shape: tuple[int, ...],
+) -> Float64:
+    if isinstance(crop, PaperCrop):
+        return _paper_crop(boxes, crop.margin_px, shape[1], shape[2])
+    step = np.array([spacing_mm[1], spacing_mm[2]])
+    low, high = boxes[:, 0::2], boxes[:, 1::2]
+    side_mm = ((high - low) * step).max(axis=1)
+    side_mm = np.maximum(side_mm * (1 + 2 * crop.margin_fraction) + 2 * crop.margin_mm, crop.min_side_mm)
+    middle, half = (low + high) / 2.0, side_mm[:, None] / step / 2.0
+    return np.stack([middle - half, middle + half], axis=2).reshape(-1, 4)
+
+
+def _paper_crop(boxes: Float64, margin: int, height: int, width: int) -> Float64:
+    """Margins start from inclusive ends, which then serve as exclusive ones: one pixel less at the far side."""
+    row0 = np.maximum(boxes[:, 0] - margin, 0)
+    row1 = np.minimum(boxes[:, 1] - 1 + margin, height)
+    column0 = np.maximum(boxes[:, 2] - margin, 0)
+    column1 = np.minimum(boxes[:, 3] - 1 + margin, width)
+    h, w = row1 - row0, column1 - column0
+    wider = np.where(h > w, (h - w) // 2, 0)
+    taller = np.where(w > h, (w - h) // 2, 0)
+    return np.stack(
+        [
+            np.maximum(row0 - taller, 0),
+            np.minimum(row1 + taller, height),
+            np.maximum(column0 - wider, 0),
+            np.minimum(column1 + wider, width),
+        ],
+        axis=1,
+    )
+
+
+def sample_spec(
+    recipe: Recipe, spacing_mm: tuple[float, float, float], slope: float = 1.0, intercept: float = 0.0
+) -> _core.SampleSpec:
+    """Turn a recipe into what ``_core.sample`` takes, for a volume of the given spacing and HU scale."""
+    height, width = recipe.size_px
+    channels = []
+    for channel in recipe.channels:
+        steps = round(channel.offset_mm / spacing_mm[0])
+        if steps == 0 and channel.offset_mm != 0:
+            steps = 1 if channel.offset_mm > 0 else -1
+        channels.append(
+            _core.Channel(
+                _core.Source.IMAGE if channel.source == "image" else _core.Source.MASK,
+                offset=steps,
+                low=channel.window_hu[0],
+                high=channel.window_hu[1],
+                gain=channel.gain,
+                bias=channel.bias,
+            )
+        )
+    return _core.SampleSpec(
+        axis=0,
+        height=height,
+        width=width,
+        slope=slope,
+        intercept=intercept,
+        stop_at_crop=isinstance(recipe.crop, PaperCrop),
+        channels=channels,
+    )

@@ -73,9 +73,7 @@ def sample(
     labels: npt.ArrayLike,
     threads: int,
 ) -> _Float32: ...
-def overlap(
-    given: _Array, truth: _Array, given_label: int, truth_label: int, axis: int, threads: int
-) -> _Int64: ...
+def overlap(given: _Array, truth: _Array, given_label: int, truth_label: int, axis: int, threads: int) -> _Int64: ...
 def surface_counts(
     given: _Array,
     truth: _Array,

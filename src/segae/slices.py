@@ -114,9 +114,7 @@ def _place(filled: Int64, recipe: Recipe) -> Int64:
     return filled[((np.arange(recipe.slices) + 0.5) * n / recipe.slices).astype(np.int64)]
 
 
-def _beyond(
-    first: int, last: int, extent: int, distances_mm: tuple[float, ...], step_mm: float
-) -> tuple[Int64, Int64]:
+def _beyond(first: int, last: int, extent: int, distances_mm: tuple[float, ...], step_mm: float) -> tuple[Int64, Int64]:
     """Slices beyond the two ends, within the volume, and the end slice whose crop each takes."""
     steps = sorted({max(1, round(distance / step_mm)) for distance in distances_mm})
     pairs = [(first - step, first) for step in steps if first - step >= 0]

@@ -78,7 +78,8 @@ class Volume:
     def in_source_order(self, array: Array) -> Array:
         """Undo the change of axes: an array [z, y, x] on this grid, seen in the axes of the array as given."""
         step = tuple(slice(None, None, -1 if flip else 1) for flip in self.flipped)
-        return array[step].transpose(np.argsort(self.source_axes))
+        given: Array = array[step].transpose(np.argsort(self.source_axes))
+        return given
 
 
 @dataclass(frozen=True)
@@ -188,7 +189,7 @@ def _read_file(path: Path, argument: str, scaled: bool) -> _Given:
     if not path.exists():
         raise VolumeError(f"{argument}: no such file: {path}")
     try:
-        image = nib.load(path)  # type: ignore[attr-defined]
+        image = nib.load(path)
     except (nib.filebasedimages.ImageFileError, OSError, EOFError, ValueError, TypeError) as error:
         raise VolumeError(
             f"{argument}: {path} is not an image that nibabel can read ({error}). "
@@ -242,7 +243,7 @@ def _three_axes(array: Array, argument: str) -> Array:
     if array.dtype.names is not None:
         raise VolumeError(f"{argument}: RGB or other compound voxels ({array.dtype}); expected one number a voxel.")
     if array.ndim > 3 and all(extent == 1 for extent in array.shape[3:]):
-        array = array.reshape(array.shape[:3]) if array.flags.forc else array[(..., *(0,) * (array.ndim - 3))]
+        array = array.squeeze(axis=tuple(range(3, array.ndim)))
     if array.ndim != 3:
         raise VolumeError(
             f"{argument}: expected 3 axes, got shape {array.shape}. "

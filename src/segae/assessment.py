@@ -1,0 +1,180 @@
+"""`Assessment`: what the engine says of one mask, and how slices add up to a volume."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from segae.recipe import Calibration
+
+Float64 = npt.NDArray[np.float64]
+
+# Below this recall, dividing by it says nothing about the structure's true area.
+_LEAST_RECALL = 0.1
+
+
+@dataclass(frozen=True)
+class Flag:
+    """Something that a look at the geometry shows, whatever the network says.
+
+    `name` is one of: empty, touches_border, fragmented, wrong_side, implausible_volume, not_ct, truncated,
+    untrained_structure, non_finite, outside_body. `detail` is one sentence that says what was seen.
+    """
+
+    name: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class ExpectedMask:
+    """Where the model expects the structure in one slice.
+
+    Attributes
+    ----------
+    probability : float32 [h, w]
+        In [0, 1]; axes are the two in-plane axes of the array as given, in their order.
+    box : ((begin, end), (begin, end))
+        What the map covers along those axes, in voxel edges (voxel i covers i to i + 1); may leave the volume.
+    """
+
+    probability: npt.NDArray[np.float32]
+    box: tuple[tuple[float, float], tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class SliceScore:
+    """One slice that the model looked at.
+
+    Attributes
+    ----------
+    index : int
+        In the volume as given, along its axial axis.
+    area_mm2 : float
+        Of the mask; 0 beyond its ends.
+    dice, precision, recall : float
+        Predicted, in [0, 1]; nan where they mean nothing (no mask in the slice) or the model has none.
+    expected_area_mm2 : float
+        Predicted area of the true structure; nan if the model has none.
+    expected : ExpectedMask or None
+    """
+
+    index: int
+    area_mm2: float
+    dice: float
+    precision: float
+    recall: float
+    expected_area_mm2: float
+    expected: ExpectedMask | None = None
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """What segae says of one mask.
+
+    Attributes
+    ----------
+    structure : str
+        Canonical name.
+    dice : float
+        Predicted 3D Dice in [0, 1], calibrated; nan for an empty mask.
+    precision, recall : float
+        Predicted, in [0, 1]: low precision, the mask is too large; low recall, it is too small. nan for models that
+        predict Dice only.
+    raw : float
+        Plain mean over the slices of the mask of what the model put out, neither clipped nor calibrated.
+    slices : tuple of SliceScore
+        In order along the volume as given.
+    volume_ml : float
+        Of the mask.
+    bbox : three (begin, end) or None
+        Of the mask, half-open, along the axes of the array as given.
+    flags : tuple of Flag
+    """
+
+    structure: str
+    dice: float
+    precision: float
+    recall: float
+    raw: float
+    slices: tuple[SliceScore, ...]
+    volume_ml: float
+    bbox: tuple[tuple[int, int], ...] | None
+    flags: tuple[Flag, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain numbers, strings, lists and dicts; nan stays nan, probability maps become nested lists."""
+        bare = replace(self, slices=tuple(replace(s, expected=None) for s in self.slices))
+        data = asdict(bare)
+        for entry, score in zip(data["slices"], self.slices, strict=True):
+            if score.expected is None:
+                del entry["expected"]
+            else:
+                entry["expected"] = {
+                    "probability": score.expected.probability.tolist(),
+                    "box": [list(side) for side in score.expected.box],
+                }
+        return data
+
+
+class Assessments(dict[str, Assessment]):
+    """Canonical name -> Assessment of a labelmap, and what was left out.
+
+    `unnamed` maps values that are in the labelmap, but were given no name, to their number of voxels.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.unnamed: dict[int, int] = {}
+
+
+@dataclass(frozen=True)
+class SlicePredictions:
+    """What the network said of n slices of one mask, with what is known of them. All arrays have n entries.
+
+    `truth_fraction` is the share of the crop that the structure should cover, nan if the model has no such output.
+    """
+
+    area_mm2: Float64
+    share_mm: Float64
+    crop_mm2: Float64
+    precision: Float64
+    recall: Float64
+    truth_fraction: Float64
+
+    @property
+    def dice(self) -> Float64:
+        """Per slice, as the two heads imply."""
+        total = self.precision + self.recall
+        return np.divide(2 * self.precision * self.recall, total, out=np.zeros_like(total), where=total > 0)
+
+    @property
+    def truth_mm2(self) -> Float64:
+        """Area that the structure should have in each slice.
+
+        Where the mask overlaps the structure, its correct part over the recall, which counts what lies outside the
+        crop; elsewhere, and beyond the ends, what the model expects in the crop.
+        """
+        overlap = np.clip(self.precision, 0, 1) * self.area_mm2
+        from_recall = np.divide(overlap, self.recall, out=np.full_like(overlap, np.nan), where=self.recall > 0)
+        usable = (self.area_mm2 > 0) & (self.recall >= _LEAST_RECALL)
+        in_crop = np.clip(self.truth_fraction, 0, 1) * self.crop_mm2
+        return np.where(usable | (np.isnan(in_crop) & (self.area_mm2 > 0)), from_recall, in_crop)
+
+
+def aggregate(slices: SlicePredictions) -> tuple[float, float, float]:
+    """Dice, precision and recall in 3D: areas weighted with the length along z that each slice stands for."""
+    overlap = np.nansum(np.clip(slices.precision, 0, 1) * slices.area_mm2 * slices.share_mm)
+    mask = np.nansum(slices.area_mm2 * slices.share_mm)
+    truth = max(float(np.nansum(slices.truth_mm2 * slices.share_mm)), float(overlap))
+    precision = float(overlap / mask)
+    recall = float(overlap / truth) if truth > 0 else 0.0
+    return float(2 * overlap / (mask + truth)), precision, recall
+
+
+def calibrate(dice: float, structure: str, table: dict[str, Calibration]) -> float:
+    """Map an aggregated Dice to the calibrated one, by the structure's own curve or the default one."""
+    curve = table.get(structure) or table.get("default") or Calibration()
+    return float(np.clip(np.interp(dice, curve.raw, curve.dice), 0, 1))

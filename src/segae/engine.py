@@ -1,0 +1,380 @@
+"""`Engine`: volume -> slices -> network -> assessment."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from segae import _core, flags, structures
+from segae.assessment import (
+    Assessment,
+    Assessments,
+    ExpectedMask,
+    SlicePredictions,
+    SliceScore,
+    aggregate,
+    calibrate,
+)
+from segae.errors import ParameterError, VolumeError
+from segae.session import BATCH, Session
+from segae.slices import LabelScan, SlicePlan, plan_slices, sample_spec
+from segae.structures import Structure
+from segae.volume import Volume, load_pair
+
+_log = logging.getLogger("segae")
+
+# Slices that are cut before the network sees them; bounds memory whatever the number of labels.
+_CUT_AT_ONCE = 4 * BATCH
+
+
+@dataclass(frozen=True)
+class _Task:
+    """One structure of one mask or labelmap, ready to be looked at."""
+
+    structure: Structure
+    index: int
+    scan: LabelScan
+    plan: SlicePlan
+
+
+class Engine:
+    """A loaded model on a device. Build one, use it for every mask; threads may share it.
+
+    Parameters
+    ----------
+    model : "default" or path
+        The model in the package, or an ONNX file with segae's metadata.
+    device : str
+        "auto" (a GPU if one can be had, else the CPU), "cpu", "cuda" or "cuda:N".
+    threads : int, optional
+        CPU threads for cutting slices and for the network; default: all that the process may use.
+
+    Raises
+    ------
+    ModelFileError, DeviceError, ParameterError
+    """
+
+    def __init__(
+        self, model: str | os.PathLike[str] = "default", device: str = "auto", threads: int | None = None
+    ) -> None:
+        if threads is not None and threads < 1:
+            raise ParameterError(f"threads: expected a positive number or None, got {threads!r}.")
+        self._session = Session(model, device, threads)
+
+    @property
+    def device(self) -> str:
+        """Where the network really runs: "cpu" or "cuda:N"."""
+        return self._session.device
+
+    @property
+    def model(self) -> str:
+        """Path of the model file."""
+        return str(self._session.path)
+
+    def __repr__(self) -> str:
+        return f"Engine(model={self.model!r}, device={self.device!r}, threads={self._session.threads})"
+
+    def score(
+        self,
+        image: object,
+        mask: object,
+        structure: str,
+        *,
+        affine: npt.ArrayLike | None = None,
+        spacing: Sequence[float] | None = None,
+        axes: str = "zyx",
+        label: int | None = None,
+    ) -> float:
+        """Predict the 3D Dice of a mask.
+
+        Parameters
+        ----------
+        image : path, os.PathLike, nibabel image, numpy array or object with ``__dlpack__``
+            CT in HU, three axes.
+        mask : same kinds
+            On the image's grid; 0 and 1, or bool. Other values need `label`.
+        structure : str
+            What the mask shows: any name or alias in `segae.structures`.
+        affine : array [4, 4], optional
+            Says that bare arrays are [x, y, z], and maps their index to RAS mm.
+        spacing : three numbers, optional
+            Voxel size in mm of bare arrays, in the order of their axes.
+        axes : "zyx" or "xyz"
+            Order of the axes of bare arrays without affine; they are LPS.
+        label : int, optional
+            Which value of an integer mask to look at.
+
+        Returns
+        -------
+        float
+            In [0, 1]; nan when the mask is empty.
+
+        Raises
+        ------
+        VolumeError, GridMismatchError, UnknownStructureError
+        """
+        what = structures.get(structure)
+        ct, volume = load_pair(image, mask, affine=affine, spacing=spacing, axes=axes)
+        task = self._task(volume, what, label)
+        if task is None:
+            return float("nan")
+        (slices, _, _), *_ = self._look(ct, volume, [task], error_map=False)
+        return calibrate(aggregate(slices)[0], what.name, self._session.card.calibration)
+
+    def assess(
+        self,
+        image: object,
+        mask: object,
+        structure: str,
+        *,
+        affine: npt.ArrayLike | None = None,
+        spacing: Sequence[float] | None = None,
+        axes: str = "zyx",
+        label: int | None = None,
+        error_map: bool = False,
+    ) -> Assessment:
+        """Predict the quality of a mask, slice by slice, and check its geometry.
+
+        Parameters are those of `score`; `error_map` adds to every slice the mask that the model expects.
+
+        Raises
+        ------
+        VolumeError, GridMismatchError, UnknownStructureError
+        ParameterError
+            For `error_map` with a model that expects no mask.
+        """
+        what = structures.get(structure)
+        self._check_error_map(error_map)
+        ct, volume = load_pair(image, mask, affine=affine, spacing=spacing, axes=axes)
+        task = self._task(volume, what, label)
+        if task is None:
+            return _empty(what, label or 1)
+        return self._assess(ct, volume, [task], error_map)[0]
+
+    def assess_labels(
+        self,
+        image: object,
+        labelmap: object,
+        structures: Mapping[int, str] | str,  # the argument's name hides the module on purpose: it is the public one
+        *,
+        affine: npt.ArrayLike | None = None,
+        spacing: Sequence[float] | None = None,
+        axes: str = "zyx",
+        error_map: bool = False,
+    ) -> Assessments:
+        """Assess every structure of a labelmap, in one pass over it.
+
+        Parameters
+        ----------
+        image, affine, spacing, axes, error_map
+            As in `assess`.
+        labelmap : path, os.PathLike, nibabel image, numpy array or object with ``__dlpack__``
+            One integer a structure, 0 for none.
+        structures : dict or str
+            Value -> name, or "totalsegmentator_v1", "totalsegmentator_v2" or "dap".
+
+        Returns
+        -------
+        Assessments
+            Canonical name -> Assessment, for the names whose value occurs. Values without a name are in `.unnamed`.
+
+        Raises
+        ------
+        VolumeError, GridMismatchError, UnknownStructureError, ParameterError
+        """
+        named = _named_values(structures)
+        self._check_error_map(error_map)
+        ct, volume = load_pair(image, labelmap, affine=affine, spacing=spacing, axes=axes, mask_argument="labelmap")
+        scans = self._scan(volume, "labelmap")
+        tasks = [self._plan(volume, named[label], scan) for label, scan in scans.items() if label in named]
+        result = Assessments()
+        result.unnamed = {label: scan.voxels for label, scan in scans.items() if label not in named}
+        if result.unnamed:
+            _log.warning("labelmap: values without a name were left out: %s", sorted(result.unnamed))
+        for assessment in self._assess(ct, volume, tasks, error_map):
+            result[assessment.structure] = assessment
+        return result
+
+    def _check_error_map(self, error_map: bool) -> None:
+        if error_map and "expected" not in self._session.card.outputs:
+            raise ParameterError("error_map: this model puts out no expected mask; use error_map=False.")
+
+    def _scan(self, mask: Volume, argument: str) -> dict[int, LabelScan]:
+        try:
+            found = _core.scan(mask.array, self._session.threads)
+        except ValueError as error:
+            raise VolumeError(
+                f"{argument}: {error}; a mask or labelmap has few. Was the image passed in its place?"
+            ) from error
+        if found["fractional"]:
+            raise VolumeError(
+                f"{argument}: {found['fractional']} voxels are no integers (one is {found['fractional_example']:.4g}). "
+                f"A soft mask must be cut first: mask > 0.5."
+            )
+        if found["non_finite"]:
+            raise VolumeError(f"{argument}: {found['non_finite']} voxels are NaN or infinite: numpy.nan_to_num(mask).")
+        return {entry[0]: LabelScan.from_core(entry) for entry in found["labels"]}
+
+    def _task(self, mask: Volume, structure: Structure, label: int | None) -> _Task | None:
+        """The one structure of a mask; None when it is empty."""
+        scans = self._scan(mask, "mask")
+        if label is None:
+            foreign = sorted(set(scans) - {1})
+            if foreign:
+                shown = ", ".join(map(str, foreign[:8])) + (", ..." if len(foreign) > 8 else "")
+                raise VolumeError(
+                    f"mask: holds the values {shown}; without label only 0 and 1 are a mask. "
+                    f"Pass label={foreign[-1]} for one of them, or use assess_labels for all."
+                )
+            label = 1
+        elif label == 0:
+            raise VolumeError("label: 0 is the background; pass the value of the structure.")
+        scan = scans.get(label)
+        return None if scan is None else self._plan(mask, structure, scan)
+
+    def _plan(self, mask: Volume, structure: Structure, scan: LabelScan) -> _Task:
+        index = self._session.structure_index(structure.name)
+        plan = plan_slices(mask.array, scan, self._session.card.recipe, mask.spacing_mm, self._session.threads)
+        return _Task(structure, index, scan, plan)
+
+    def _look(
+        self, image: Volume, mask: Volume, tasks: Sequence[_Task], error_map: bool
+    ) -> list[tuple[SlicePredictions, npt.NDArray[np.float64], npt.NDArray[np.float32] | None]]:
+        """Run the network over the slices of all tasks; per task its predictions, raw values and expected masks."""
+        if not tasks:
+            return []
+        recipe = self._session.card.recipe
+        spec = sample_spec(recipe, image.spacing_mm, image.slope, image.intercept)
+        index = np.concatenate([task.plan.index for task in tasks])
+        crop = np.concatenate([task.plan.crop for task in tasks])
+        label = np.concatenate([np.full(len(task.plan.index), task.scan.label) for task in tasks])
+        structure = np.concatenate([np.full(len(task.plan.index), task.index) for task in tasks])
+        parts: list[dict[str, npt.NDArray[Any]]] = []
+        for begin in range(0, len(index), _CUT_AT_ONCE):
+            chunk = slice(begin, begin + _CUT_AT_ONCE)
+            cut = _core.sample(
+                image.array, mask.array, spec, index[chunk], crop[chunk], label[chunk], self._session.threads
+            )
+            out = self._session.run(cut, structure[chunk])
+            if not error_map:
+                out.pop("expected", None)
+            parts.append(out)
+        outputs = {role: np.concatenate([part[role] for part in parts]) for role in parts[0]}
+        pixel_mm2 = image.spacing_mm[1] * image.spacing_mm[2]
+        looked, begin = [], 0
+        for task in tasks:
+            end = begin + len(task.plan.index)
+            mine = {role: values[begin:end] for role, values in outputs.items()}
+            begin = end
+            looked.append(_predictions(task.plan, mine, pixel_mm2))
+        return looked
+
+    def _assess(self, image: Volume, mask: Volume, tasks: Sequence[_Task], error_map: bool) -> list[Assessment]:
+        probe = flags.probe_image(image)
+        card = self._session.card
+        assessments = []
+        for task, (slices, raw, expected) in zip(tasks, self._look(image, mask, tasks, error_map), strict=True):
+            dice, precision, recall = aggregate(slices)
+            scores = _slice_scores(mask, task.plan, slices, raw, expected)
+            name = task.structure.name
+            assessments.append(
+                Assessment(
+                    structure=name,
+                    dice=calibrate(dice, name, card.calibration),
+                    precision=precision if "precision" in card.outputs else float("nan"),
+                    recall=recall if "recall" in card.outputs else float("nan"),
+                    raw=float(raw[task.plan.area > 0].mean()),
+                    slices=scores,
+                    volume_ml=task.scan.voxels * mask.voxel_ml,
+                    bbox=mask.source_box(task.scan.box),
+                    flags=flags.check(
+                        image, mask, task.scan, task.plan, slices, task.structure, probe, name in card.trained
+                    ),
+                )
+            )
+        return assessments
+
+
+def _predictions(
+    plan: SlicePlan, outputs: dict[str, npt.NDArray[Any]], pixel_mm2: float
+) -> tuple[SlicePredictions, npt.NDArray[np.float64], npt.NDArray[np.float32] | None]:
+    n = len(plan.index)
+    columns = {role: values.reshape(n, -1)[:, 0].astype(np.float64) for role, values in outputs.items()}
+    if "dice" in columns:
+        # A model that puts out Dice alone: equal precision and recall make the same Dice.
+        precision = recall = raw = columns["dice"]
+    else:
+        precision, recall = columns["precision"], columns["recall"]
+        total = precision + recall
+        raw = np.divide(2 * precision * recall, total, out=np.zeros(n), where=total != 0)
+    slices = SlicePredictions(
+        area_mm2=plan.area.astype(np.float64) * pixel_mm2,
+        share_mm=plan.share_mm,
+        crop_mm2=(plan.crop[:, 1] - plan.crop[:, 0]) * (plan.crop[:, 3] - plan.crop[:, 2]) * pixel_mm2,
+        precision=np.clip(precision, 0, 1),
+        recall=np.clip(recall, 0, 1),
+        truth_fraction=columns.get("truth_fraction", np.full(n, np.nan)),
+    )
+    return slices, raw, outputs.get("expected")
+
+
+def _slice_scores(
+    mask: Volume,
+    plan: SlicePlan,
+    slices: SlicePredictions,
+    raw: npt.NDArray[np.float64],
+    expected: npt.NDArray[np.float32] | None,
+) -> tuple[SliceScore, ...]:
+    nan = float("nan")
+    truth = slices.truth_mm2
+    scores = []
+    for i, z in enumerate(plan.index):
+        inside = plan.area[i] > 0
+        scores.append(
+            SliceScore(
+                index=mask.source_index(0, int(z)),
+                area_mm2=float(slices.area_mm2[i]),
+                dice=float(np.clip(raw[i], 0, 1)) if inside else nan,
+                precision=float(slices.precision[i]) if inside else nan,
+                recall=float(slices.recall[i]) if inside else nan,
+                expected_area_mm2=float(truth[i]),
+                expected=None if expected is None else _expected_mask(mask, plan.crop[i], expected[i, 0]),
+            )
+        )
+    return tuple(sorted(scores, key=lambda score: score.index))
+
+
+def _expected_mask(mask: Volume, crop: npt.NDArray[np.float64], probability: npt.NDArray[np.float32]) -> ExpectedMask:
+    """Bring a map on rows y and columns x into the axes of the array as given."""
+    sides = [(float(crop[0]), float(crop[1])), (float(crop[2]), float(crop[3]))]
+    for axis in (1, 2):
+        if mask.flipped[axis]:
+            extent, (begin, end) = mask.array.shape[axis], sides[axis - 1]
+            sides[axis - 1] = (extent - end, extent - begin)
+            probability = np.flip(probability, axis - 1)
+    if mask.source_axes[1] > mask.source_axes[2]:
+        sides.reverse()
+        probability = probability.T
+    return ExpectedMask(np.ascontiguousarray(probability), (sides[0], sides[1]))
+
+
+def _empty(structure: Structure, label: int) -> Assessment:
+    nan = float("nan")
+    return Assessment(structure.name, nan, nan, nan, nan, (), 0.0, None, (flags.empty_flag(label),))
+
+
+def _named_values(named: Mapping[int, str] | str) -> dict[int, Structure]:
+    table = structures.labels(named) if isinstance(named, str) else named
+    found: dict[int, Structure] = {}
+    for value, name in table.items():
+        structure = structures.get(name)
+        if structure in found.values():
+            raise ParameterError(f"structures: {structure.name} is named by more than one value.")
+        found[int(value)] = structure
+    return found

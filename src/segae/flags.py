@@ -1,0 +1,226 @@
+"""Geometric checks beside the score: things that are wrong, or odd, whatever a network says.
+
+Thresholds are deliberately loose: a flag is to be believed. What each was chosen from stands beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from segae import _core
+from segae.assessment import Flag, SlicePredictions
+from segae.slices import LabelScan, SlicePlan
+from segae.structures import Structure
+from segae.volume import Volume
+
+Array = npt.NDArray[Any]
+
+# Soft tissue, fat included, against air: halfway between fat (-100 HU) and the lung's border.
+_TISSUE_HU = -300.0
+# At most this many voxels are looked at to learn an image's range.
+_PROBE_VOXELS = 200_000
+# Every CT of a body shows fat (-100 HU) or air; an image whose first percentile lies above is none.
+_CT_LOW_HU = -20.0
+# Normalised images span a few units, windowed ones less than 256.
+_CT_SPAN_HU = 300.0
+# Crumbs that annotation tools leave are no fragments.
+_FRAGMENT_SHARE = 0.05
+_MIDLINE_MARGIN_MM = 10.0
+_OUTSIDE_SHARE = 0.2
+# Beyond its end a structure is missed when the slice there should hold this share of the mask's last slice.
+_MISSED_SHARE = 0.5
+
+# Structures that come in several pieces, or that a scan cuts into pieces.
+_IN_PIECES = frozenset(
+    "muscle fat abdominal_tissue mediastinal_tissue skin gonads lung costal_cartilages small_bowel colon "
+    "portal_vein_and_splenic_vein pulmonary_vein pulmonary_artery bronchus thyroid_gland face heart_tissue "
+    "kidney_cyst_left kidney_cyst_right".split()
+)
+# Left and right in the name, but near or across the midline in the body.
+_NOT_LATERAL = ("heart", "atrial", "brachiocephalic", "carotid", "thyroid", "vena", "artery")
+
+
+@dataclass(frozen=True)
+class ImageProbe:
+    """A coarse look at the whole image, shared by all masks on it.
+
+    Attributes
+    ----------
+    low_hu, high_hu : float
+        First and 99th percentile.
+    midline_x : float
+        Column of the body's middle, nan where the scan cuts the body's sides.
+    """
+
+    low_hu: float
+    high_hu: float
+    midline_x: float
+
+
+def probe_image(image: Volume) -> ImageProbe:
+    """Look at a regular subset of the voxels."""
+    step = max(1, int(np.ceil((image.array.size / _PROBE_VOXELS) ** (1 / 3))))
+    hu = image.array[::step, ::step, ::step].astype(np.float32) * image.slope + image.intercept
+    finite = hu[np.isfinite(hu)]
+    if finite.size == 0:
+        return ImageProbe(np.nan, np.nan, np.nan)
+    low, high = np.percentile(finite, [1, 99])
+    tissue = hu > _TISSUE_HU
+    columns = np.flatnonzero(tissue.any(axis=(0, 1)))
+    at_sides = tissue[..., [0, -1]].any(axis=1).mean(axis=0)  # share of slices with tissue at either side
+    whole = columns.size > 0 and at_sides.max() < 0.25
+    midline = float(np.median(np.nonzero(tissue)[2]) * step) if whole else np.nan
+    return ImageProbe(float(low), float(high), midline)
+
+
+def empty_flag(label: int) -> Flag:
+    """For a mask without voxels."""
+    return Flag("empty", f"No voxel has the value {label}.")
+
+
+def check(
+    image: Volume,
+    mask: Volume,
+    scan: LabelScan,
+    plan: SlicePlan,
+    slices: SlicePredictions,
+    structure: Structure,
+    probe: ImageProbe,
+    trained: bool,
+) -> tuple[Flag, ...]:
+    """All flags of one mask that is not empty."""
+    found = [
+        *_not_ct(probe),
+        *_non_finite(image, plan),
+        *_untrained(structure, trained),
+        *_touches_border(scan),
+        *_truncated(scan, plan, slices, mask),
+        *_implausible_volume(scan, mask, structure),
+        *_fragmented(scan, mask, structure),
+        *_wrong_side(scan, mask, structure, probe),
+        *_outside_body(image, mask, scan, plan, structure),
+    ]
+    return tuple(found)
+
+
+def _not_ct(probe: ImageProbe) -> Iterator[Flag]:
+    if np.isnan(probe.low_hu):
+        yield Flag("not_ct", "The image holds no finite value.")
+    elif probe.low_hu > _CT_LOW_HU or probe.high_hu - probe.low_hu < _CT_SPAN_HU:
+        yield Flag(
+            "not_ct",
+            f"98 % of the image lies between {probe.low_hu:.4g} and {probe.high_hu:.4g}; CT in HU reaches from about "
+            f"-1000 (air) to 1000 (bone). Is it normalised, windowed, offset by 1024, or an MR?",
+        )
+
+
+def _non_finite(image: Volume, plan: SlicePlan) -> Iterator[Flag]:
+    if image.array.dtype.kind != "f":
+        return
+    height, width = image.array.shape[1:]
+    bad = 0
+    for index, (row0, row1, column0, column1) in zip(plan.index, plan.crop, strict=True):
+        rows = slice(max(int(row0), 0), min(int(np.ceil(row1)), height))
+        columns = slice(max(int(column0), 0), min(int(np.ceil(column1)), width))
+        bad += int(np.count_nonzero(~np.isfinite(image.array[index, rows, columns])))
+    if bad:
+        yield Flag("non_finite", f"{bad} voxels around the mask are NaN or infinite; they count as air.")
+
+
+def _untrained(structure: Structure, trained: bool) -> Iterator[Flag]:
+    if not trained:
+        yield Flag("untrained_structure", f"The model never saw {structure.name} in training.")
+
+
+def _touches_border(scan: LabelScan) -> Iterator[Flag]:
+    names = (("lowest slice", "highest slice"), ("front", "back"), ("right side", "left side"))
+    touched = [names[axis][end] for axis in range(3) for end in range(2) if scan.border[end, axis] > 0]
+    if touched:
+        yield Flag("touches_border", f"The mask reaches the scan's {', '.join(touched)}.")
+
+
+def _truncated(scan: LabelScan, plan: SlicePlan, slices: SlicePredictions, mask: Volume) -> Iterator[Flag]:
+    first, last = int(scan.box[0, 0]), int(scan.box[1, 0]) - 1
+    pixel_mm2 = mask.spacing_mm[1] * mask.spacing_mm[2]
+    for end, side, beyond in (
+        (first, "lower", plan.index < first),
+        (last, "upper", plan.index > last),
+    ):
+        if not beyond.any():
+            continue
+        nearest = np.flatnonzero(beyond)[np.argmin(np.abs(plan.index[beyond] - end))]
+        missed, there = slices.truth_mm2[nearest], scan.areas[0][end] * pixel_mm2
+        if missed > _MISSED_SHARE * there:
+            yield Flag(
+                "truncated",
+                f"Beyond the mask's {side} end about {missed:.0f} mm2 of the structure are expected "
+                f"(the last slice of the mask has {there:.0f} mm2).",
+            )
+
+
+def _implausible_volume(scan: LabelScan, mask: Volume, structure: Structure) -> Iterator[Flag]:
+    if structure.volume_ml is None or scan.border.any():
+        return
+    low, high = structure.volume_ml
+    volume = scan.voxels * mask.voxel_ml
+    if not low <= volume <= high:
+        yield Flag(
+            "implausible_volume",
+            f"The mask has {volume:.3g} ml; a complete adult {structure.name} has {low:g} to {high:g} ml.",
+        )
+
+
+def _fragmented(scan: LabelScan, mask: Volume, structure: Structure) -> Iterator[Flag]:
+    if structure.name in _IN_PIECES:
+        return
+    box = tuple(slice(low, high) for low, high in scan.box.T)
+    sizes = _core.component_sizes(mask.array[box], scan.label)
+    share = 1 - sizes[0] / scan.voxels
+    if share > _FRAGMENT_SHARE:
+        yield Flag(
+            "fragmented",
+            f"{len(sizes)} separate pieces; {100 * share:.0f} % of the voxels lie outside the largest.",
+        )
+
+
+def _wrong_side(scan: LabelScan, mask: Volume, structure: Structure, probe: ImageProbe) -> Iterator[Flag]:
+    if structure.side is None or any(word in structure.name for word in _NOT_LATERAL):
+        return
+    to_left_mm = (scan.centroid[2] - probe.midline_x) * mask.spacing_mm[2]
+    wrong_mm = -to_left_mm if structure.side == "left" else to_left_mm
+    if wrong_mm > _MIDLINE_MARGIN_MM:
+        lies = "right" if structure.side == "left" else "left"
+        yield Flag(
+            "wrong_side",
+            f"{structure.name} lies {wrong_mm:.0f} mm to the patient's {lies} of the body's middle.",
+        )
+
+
+def _outside_body(
+    image: Volume, mask: Volume, scan: LabelScan, plan: SlicePlan, structure: Structure
+) -> Iterator[Flag]:
+    """A voxel is inside the body when tissue lies on either side of it along its row and along its column."""
+    outside = total = 0
+    for index in plan.index[plan.area > 0]:
+        hu = image.array[index].astype(np.float32) * image.slope + image.intercept
+        inside = _between(hu > _TISSUE_HU, axis=1) & _between(hu > _TISSUE_HU, axis=0)
+        here = mask.array[index] == scan.label
+        total += int(np.count_nonzero(here))
+        outside += int(np.count_nonzero(here & ~inside))
+    if total and outside / total > _OUTSIDE_SHARE:
+        yield Flag(
+            "outside_body",
+            f"{100 * outside / total:.0f} % of the {structure.name} mask lies in the air around the body.",
+        )
+
+
+def _between(tissue: npt.NDArray[np.bool_], axis: int) -> npt.NDArray[np.bool_]:
+    ahead = np.logical_or.accumulate(tissue, axis=axis)
+    behind = np.flip(np.logical_or.accumulate(np.flip(tissue, axis), axis=axis), axis)
+    inside: npt.NDArray[np.bool_] = ahead & behind
+    return inside

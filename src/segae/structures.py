@@ -1,0 +1,216 @@
+"""The structures that segae knows: canonical names, aliases, groups, label numbers, plausible volumes.
+
+The facts are in ``structures.csv``, read lazily. Ids up to 144 and ``dap_name`` are the DAP Atlas's, ids
+from 201 segae's own. TotalSegmentator's class numbers are those of its ``map_to_binary.py`` (``total_v1`` and
+``total``). The column ``volume_source`` says where volumes come from.
+
+Two spellings are one structure when they agree after lower-casing and dropping separators, leading zeros and
+a plural "s"; the side may stand anywhere: ``Kidney_L``, "left kidney" and ``LeftKidney`` are one name.
+Nothing is guessed: a name that fits two structures ("kidney") is an error that names both.
+
+The DAP Atlas counts its "costa" from below: its "costa 1 left" is ``rib_left_12``. "Rib" counts from above.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from functools import cache
+from typing import Literal, NamedTuple
+
+from segae.errors import ParameterError, UnknownStructureError
+
+__all__ = ["Structure", "close_matches", "get", "groups", "labels", "names", "search"]
+
+Side = Literal["left", "right"]
+
+_FIRST_EXTRA_ID = 201
+_MIN_SIMILARITY = 0.6
+_SIDE_WORDS = {"left": "left", "l": "left", "lt": "left", "right": "right", "r": "right", "rt": "right"}
+
+
+@dataclass(frozen=True)
+class Structure:
+    """One row of the table.
+
+    ``volume_ml`` is the smallest and largest plausible volume in ml of a complete adult structure, None where
+    there is no meaningful range. ``side`` is the side in the name; heart chambers and great vessels need not
+    lie on that side of the midline. ``partner`` is the canonical name of the other side. ``dap_name``,
+    ``totalsegmentator_v1`` and ``totalsegmentator_v2`` are the names used there, None where they lack it.
+    """
+
+    name: str
+    id: int
+    dap_name: str | None
+    totalsegmentator_v1: str | None
+    totalsegmentator_v2: str | None
+    group: str
+    aliases: tuple[str, ...]
+    volume_ml: tuple[float, float] | None
+    side: Side | None
+    partner: str | None
+
+    @property
+    def spellings(self) -> tuple[str, ...]:
+        """All names of the structure, the canonical one first."""
+        known = (self.name, self.dap_name, self.totalsegmentator_v1, self.totalsegmentator_v2, *self.aliases)
+        return tuple(dict.fromkeys(spelling for spelling in known if spelling))
+
+
+class _Table(NamedTuple):
+    by_name: dict[str, Structure]
+    by_key: dict[tuple[str, str], Structure]
+    labels: dict[str, dict[int, str]]
+
+
+def _key(text: str) -> tuple[str, str]:
+    """Return (side, rest) of a spelling; side is "left", "right", "" or, where it names the two, "both"."""
+    words = re.findall(r"[^\W_]+", text.lower())
+    sides = {_SIDE_WORDS[word] for word in words if word in _SIDE_WORDS}
+    rest = " ".join(word for word in words if word not in _SIDE_WORDS)
+    # Numbers stay apart: "T1-2" must not become T12.
+    rest = re.sub(r"(?<!\d) | (?!\d)", "", rest)
+    rest = re.sub(r"(?<!\d)0+(?=\d)", "", rest)
+    # "RightParotid" has no separator. Single letters are not tried: "liver" ends with one.
+    glued = re.fullmatch(r"(left|right)?(.*?)(left|right)?", rest)
+    assert glued is not None  # every part is optional
+    sides |= {side for side in glued.group(1, 3) if side}
+    rest = glued[2].replace("vertebrae", "vertebra").removesuffix("s")
+    return ("both" if len(sides) > 1 else "".join(sides)), rest
+
+
+def _side_and_partner(name: str, all_names: set[str]) -> tuple[Side | None, str | None]:
+    words = name.split("_")
+    side: Side
+    other: Side
+    for side, other in (("left", "right"), ("right", "left")):
+        if side in words:
+            partner = "_".join(other if word == side else word for word in words)
+            return side, partner if partner in all_names else None
+    return None, None
+
+
+@cache
+def _table() -> _Table:
+    from importlib.resources import files  # here, because it is slow to import
+
+    with (files("segae") / "structures.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    table = _Table({}, {}, {"dap": {}, "totalsegmentator_v1": {}, "totalsegmentator_v2": {}})
+    all_names = {row["name"] for row in rows}
+    for row in rows:
+        name, number = row["name"], int(row["id"])
+        low, high = row["volume_ml_min"], row["volume_ml_max"]
+        side, partner = _side_and_partner(name, all_names)
+        structure = Structure(
+            name=name,
+            id=number,
+            dap_name=row["dap_name"] or None,
+            totalsegmentator_v1=row["totalsegmentator_v1"] or None,
+            totalsegmentator_v2=row["totalsegmentator_v2"] or None,
+            group=row["group"],
+            aliases=tuple(row["aliases"].split(";")) if row["aliases"] else (),
+            volume_ml=(float(low), float(high)) if low else None,
+            side=side,
+            partner=partner,
+        )
+        table.by_name[name] = structure
+        for spelling in structure.spellings:
+            table.by_key[_key(spelling)] = structure
+        if number < _FIRST_EXTRA_ID:
+            table.labels["dap"][number] = name
+        for scheme, column in (("totalsegmentator_v1", "ts_v1_id"), ("totalsegmentator_v2", "ts_v2_id")):
+            if row[column]:
+                table.labels[scheme][int(row[column])] = name
+    return table
+
+
+def get(name: str) -> Structure:
+    """Return the structure that ``name`` means, in any of its spellings.
+
+    Raises ``UnknownStructureError`` when the name is unknown or fits more than one structure.
+    """
+    if not isinstance(name, str):
+        raise UnknownStructureError(
+            f"structure must be a name such as 'liver', got {name!r}; structures.labels() names label numbers"
+        )
+    by_key = _table().by_key
+    side, rest = _key(name)
+    if (side, rest) in by_key:
+        return by_key[side, rest]
+    if not side and ("left", rest) in by_key and ("right", rest) in by_key:
+        raise UnknownStructureError(
+            f"structure={name!r} does not say which side: use {by_key['left', rest].name!r} "
+            f"or {by_key['right', rest].name!r}"
+        )
+    closest = ", ".join(close_matches(name))
+    raise UnknownStructureError(
+        f"structure={name!r} is not a known structure or alias"
+        + (f"; closest: {closest}" if closest else "")
+        + "; `segae structures QUERY` searches all names"
+    )
+
+
+def names() -> list[str]:
+    """Return the canonical names, in order of their ids."""
+    return list(_table().by_name)
+
+
+def groups() -> dict[str, list[str]]:
+    """Return group ("organ", "bone", "muscle", "vessel", "tissue") -> canonical names, in order of ids."""
+    found: dict[str, list[str]] = {}
+    for structure in _table().by_name.values():
+        found.setdefault(structure.group, []).append(structure.name)
+    return found
+
+
+def search(query: str) -> list[Structure]:
+    """Return the structures of which every word of ``query`` is the side, the group or part of a spelling.
+
+    An empty query returns all. Order of ids.
+    """
+    side = _key(query)[0]
+    words = [rest for word in re.split(r"[\W_]+", query) if (rest := _key(word)[1])]
+
+    def fits(structure: Structure) -> bool:
+        forms = [_key(spelling)[1] for spelling in structure.spellings]
+        return all(word == structure.group or any(word in form for form in forms) for word in words)
+
+    return [s for s in _table().by_name.values() if side in ("", s.side) and fits(s)]
+
+
+def close_matches(name: str, n: int = 5) -> list[str]:
+    """Return up to ``n`` canonical names spelled most like ``name``, best first, none of the wrong side.
+
+    Likeness is difflib's ratio of matching characters, at least 0.6.
+    """
+    side, rest = _key(name)
+    scores: dict[str, float] = {}
+    matcher = SequenceMatcher(autojunk=False)
+    matcher.set_seq2(rest)  # the one that SequenceMatcher caches
+    for (_, other), structure in _table().by_key.items():
+        if {side, structure.side} != {"left", "right"}:
+            matcher.set_seq1(other)
+            scores[structure.name] = max(matcher.ratio(), scores.get(structure.name, 0.0))
+    ranked = sorted(scores, key=lambda known: -scores[known])
+    return [known for known in ranked if scores[known] >= _MIN_SIMILARITY][:n]
+
+
+def labels(scheme: str) -> dict[int, str]:
+    """Return label number -> canonical name of a label set.
+
+    ``scheme`` is "dap" (142 numbers), "totalsegmentator_v1" (104) or "totalsegmentator_v2" (117). Anything
+    else raises ``ParameterError``, plain "totalsegmentator" too, since the numbers of its versions differ.
+    """
+    schemes = _table().labels
+    if scheme in schemes:
+        return dict(schemes[scheme])
+    if scheme == "totalsegmentator":
+        raise ParameterError(
+            "scheme='totalsegmentator' does not say which numbers: use 'totalsegmentator_v1' (104 classes, "
+            "7 is the aorta) or 'totalsegmentator_v2' (117 classes, 7 is the pancreas)"
+        )
+    choices = ", ".join(map(repr, schemes))
+    raise ParameterError(f"scheme={scheme!r} is not a label scheme; choose one of {choices}")

@@ -213,13 +213,12 @@ PYBIND11_MODULE(_core, m) {
   m.def("built_with_cuda", &built_with_cuda);
   m.def("cuda_devices", &cuda_devices);
 
-  py::enum_<Channel::Source>(m, "Source").value("IMAGE", Channel::Source::kImage).value("MASK", Channel::Source::kMask);
   py::class_<Channel>(m, "Channel")
-      .def(py::init([](Channel::Source source, int64_t offset, double low, double high, double gain, double bias) {
+      .def(py::init([](bool is_mask, int64_t offset, double low, double high, double gain, double bias) {
              if (!(high > low)) throw py::value_error("high: must exceed low");
-             return Channel{source, offset, low, high, gain, bias};
+             return Channel{is_mask, offset, low, high, gain, bias};
            }),
-           py::arg("source"), py::kw_only(), py::arg("offset") = 0, py::arg("low") = 0.0, py::arg("high") = 1.0,
+           py::kw_only(), py::arg("is_mask"), py::arg("offset") = 0, py::arg("low") = 0.0, py::arg("high") = 1.0,
            py::arg("gain") = 1.0, py::arg("bias") = 0.0);
   py::class_<SampleSpec>(m, "SampleSpec")
       .def(py::init([](int axis, int64_t height, int64_t width, double slope, double intercept, double fill_hu,

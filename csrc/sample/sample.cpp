@@ -26,7 +26,7 @@ void sample(const VolumeView& image, const VolumeView* mask, const SampleSpec& s
   const size_t row_axis = spec.axis == 0 ? 1 : 0;
   const size_t column_axis = spec.axis == 2 ? 1 : 2;
   for (const Channel& channel : spec.channels) {
-    if (channel.source == Channel::Source::kMask && mask == nullptr) {
+    if (channel.is_mask && mask == nullptr) {
       throw std::invalid_argument("a mask channel needs a mask");
     }
   }
@@ -39,7 +39,7 @@ void sample(const VolumeView& image, const VolumeView* mask, const SampleSpec& s
         bank(plane.column0, plane.column1, spec.width, image.shape[column_axis], spec.stop_at_crop);
     for (int64_t c = 0; c < channels; ++c) {
       const Channel& channel = spec.channels[static_cast<size_t>(c)];
-      const VolumeView& source = channel.source == Channel::Source::kMask ? *mask : image;
+      const VolumeView& source = channel.is_mask ? *mask : image;
       sample_plane_cpu(source, channel, spec, plane.index + channel.offset, plane.label, rows, columns,
                        out + (i * channels + c) * plane_size);
     }

@@ -16,8 +16,7 @@ namespace segae {
 
 // One channel of the network's input.
 struct Channel {
-  enum class Source { kImage, kMask };
-  Source source = Source::kImage;
+  bool is_mask = false;       // reads the mask instead of the image
   int64_t offset = 0;         // slices away from the plane, along the plane's axis
   double low = 0, high = 1;   // HU window, mapped to [0, 1] and clipped; image only
   double gain = 1, bias = 0;  // output = gain * resampled + bias

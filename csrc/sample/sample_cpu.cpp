@@ -138,9 +138,8 @@ void sample_plane_cpu(const VolumeView& source, const Channel& channel, const Sa
   const size_t axis = static_cast<size_t>(spec.axis);
   const size_t row_axis = axis == 0 ? 1 : 0;
   const size_t column_axis = axis == 2 ? 1 : 2;
-  const bool is_mask = channel.source == Channel::Source::kMask;
   const Window window(channel, spec);
-  const float fill = is_mask ? 0.0f : window.fill();
+  const float fill = channel.is_mask ? 0.0f : window.fill();
   if (index < 0 || index >= source.shape[axis]) {
     std::fill(out, out + spec.height * spec.width,
               static_cast<float>(channel.gain) * fill + static_cast<float>(channel.bias));
@@ -153,7 +152,7 @@ void sample_plane_cpu(const VolumeView& source, const Channel& channel, const Sa
       resample<T>(plane, source.stride[row_axis], source.stride[column_axis], rows, columns, spec, channel, fill,
                   convert, out);
     };
-    if (is_mask) {
+    if (channel.is_mask) {
       const Matches<T> matches(label);
       run([&](T value) { return matches(value) ? 1.0f : 0.0f; });
     } else {

@@ -3,20 +3,15 @@
 >>> import segae
 >>> segae.score("ct.nii.gz", "liver.nii.gz", "liver")  # doctest: +SKIP
 0.93
+
+Nothing heavy is loaded before it is used: `import segae` costs a few milliseconds.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-import numpy.typing as npt
-
-from segae import structures
-from segae._core import __version__
-from segae.assessment import Assessment, Assessments, ExpectedMask, Flag, SliceScore
-from segae.engine import Engine
 from segae.errors import (
     DeviceError,
     GridMismatchError,
@@ -26,7 +21,14 @@ from segae.errors import (
     UnknownStructureError,
     VolumeError,
 )
-from segae.measure import Agreement, measure
+
+if TYPE_CHECKING:
+    from segae import structures
+    from segae._core import __version__
+    from segae.agreement import Agreement, measure
+    from segae.api import assess, assess_labels, score
+    from segae.assessment import Assessment, Assessments, ExpectedMask, Flag, SliceScore
+    from segae.engine import Engine
 
 __all__ = [
     "Agreement",
@@ -51,74 +53,26 @@ __all__ = [
     "structures",
 ]
 
-
-@lru_cache(maxsize=4)
-def _engine(model: str, device: str) -> Engine:
-    """Engines that the functions below opened: loading a model for every mask would cost more than the mask."""
-    return Engine(model, device)
-
-
-def score(
-    image: object,
-    mask: object,
-    structure: str,
-    *,
-    affine: npt.ArrayLike | None = None,
-    spacing: Sequence[float] | None = None,
-    axes: str = "zyx",
-    label: int | None = None,
-    model: str | os.PathLike[str] = "default",
-    device: str = "auto",
-) -> float:
-    """Predict the 3D Dice of a mask, in [0, 1]; nan when it is empty.
-
-    See `Engine.score` for the parameters, and `Engine` for `model` and `device`; the engine is kept for the next call.
-    """
-    engine = _engine(os.fspath(model), device)
-    return engine.score(image, mask, structure, affine=affine, spacing=spacing, axes=axes, label=label)
+# Where each name that is loaded on first use lives; the imports above tell type checkers the same.
+_HOMES = {
+    "_core": ("__version__",),
+    "agreement": ("Agreement", "measure"),
+    "api": ("assess", "assess_labels", "score"),
+    "assessment": ("Assessment", "Assessments", "ExpectedMask", "Flag", "SliceScore"),
+    "engine": ("Engine",),
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
 
 
-def assess(
-    image: object,
-    mask: object,
-    structure: str,
-    *,
-    affine: npt.ArrayLike | None = None,
-    spacing: Sequence[float] | None = None,
-    axes: str = "zyx",
-    label: int | None = None,
-    error_map: bool = False,
-    model: str | os.PathLike[str] = "default",
-    device: str = "auto",
-) -> Assessment:
-    """Predict the quality of a mask slice by slice, and check its geometry.
-
-    See `Engine.assess` for the parameters, and `Engine` for `model` and `device`; the engine is kept for the next call.
-    """
-    engine = _engine(os.fspath(model), device)
-    return engine.assess(
-        image, mask, structure, affine=affine, spacing=spacing, axes=axes, label=label, error_map=error_map
-    )
+def __getattr__(name: str) -> Any:
+    if name == "structures":
+        return import_module("segae.structures")
+    if name not in _HOME:
+        raise AttributeError(f"module 'segae' has no attribute {name!r}")
+    value = getattr(import_module(f"segae.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
 
 
-def assess_labels(
-    image: object,
-    labelmap: object,
-    structures: Mapping[int, str] | str,
-    *,
-    affine: npt.ArrayLike | None = None,
-    spacing: Sequence[float] | None = None,
-    axes: str = "zyx",
-    error_map: bool = False,
-    model: str | os.PathLike[str] = "default",
-    device: str = "auto",
-) -> Assessments:
-    """Assess every structure of a labelmap in one pass.
-
-    See `Engine.assess_labels` for the parameters, and `Engine` for `model` and `device`; the engine is kept for the
-    next call.
-    """
-    engine = _engine(os.fspath(model), device)
-    return engine.assess_labels(
-        image, labelmap, structures, affine=affine, spacing=spacing, axes=axes, error_map=error_map
-    )
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,7 +1,6 @@
 """The C++ core. Volumes are arrays [z, y, x] of any bool, integer or float dtype in native byte order, any strides."""
 
 from collections.abc import Sequence
-from enum import Enum
 from typing import Any, TypedDict
 
 import numpy as np
@@ -15,15 +14,11 @@ _Int64 = npt.NDArray[np.int64]
 _Float32 = npt.NDArray[np.float32]
 _Vector = tuple[float, float, float] | Sequence[float]
 
-class Source(Enum):
-    IMAGE = 0
-    MASK = 1
-
 class Channel:
     def __init__(
         self,
-        source: Source,
         *,
+        is_mask: bool,
         offset: int = 0,
         low: float = 0.0,
         high: float = 1.0,

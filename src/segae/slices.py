@@ -188,7 +188,7 @@ def sample_spec(
             steps = 1 if channel.offset_mm > 0 else -1
         channels.append(
             _core.Channel(
-                _core.Source.IMAGE if channel.source == "image" else _core.Source.MASK,
+                is_mask=channel.source == "mask",
                 offset=steps,
                 low=channel.window_hu[0],
                 high=channel.window_hu[1],

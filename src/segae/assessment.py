@@ -43,6 +43,26 @@ class ExpectedMask:
     probability: npt.NDArray[np.float32]
     box: tuple[tuple[float, float], tuple[float, float]]
 
+    def on_slice(self, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
+        """Bring the map onto the voxels of the slice, by linear interpolation; 0 outside the box.
+
+        Parameters
+        ----------
+        shape : (int, int)
+            Of the slice, in-plane axes in the order of the array as given.
+
+        Returns
+        -------
+        float32 of that shape
+        """
+        weights = []
+        for extent, n, (begin, end) in zip(shape, self.probability.shape, self.box, strict=True):
+            position = (np.arange(extent) + 0.5 - begin) / (end - begin)
+            at = np.clip(position * n - 0.5, 0, n - 1)
+            weight = np.maximum(1 - np.abs(at[:, None] - np.arange(n)), 0)
+            weights.append(np.where(((position >= 0) & (position <= 1))[:, None], weight, 0))
+        return (weights[0] @ self.probability @ weights[1].T).astype(np.float32)
+
 
 @dataclass(frozen=True)
 class SliceScore:

@@ -77,6 +77,11 @@ class Engine:
         """Path of the model file."""
         return str(self._session.path)
 
+    @property
+    def expects_masks(self) -> bool:
+        """Whether the model can show the mask that it expects (``error_map=True``)."""
+        return "expected" in self._session.card.outputs
+
     def __repr__(self) -> str:
         return f"Engine(model={self.model!r}, device={self.device!r}, threads={self._session.threads})"
 
@@ -202,7 +207,7 @@ class Engine:
         return result
 
     def _check_error_map(self, error_map: bool) -> None:
-        if error_map and "expected" not in self._session.card.outputs:
+        if error_map and not self.expects_masks:
             raise ParameterError("error_map: this model puts out no expected mask; use error_map=False.")
 
     def _scan(self, mask: Volume, argument: str) -> dict[int, LabelScan]:

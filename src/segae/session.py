@@ -150,6 +150,11 @@ def model_path(model: str | os.PathLike[str]) -> Path:
     return path
 
 
+def runtime_providers() -> list[str]:
+    """Execution providers that the installed ONNX Runtime was built with; whether they work is another matter."""
+    return list(_import_runtime().get_available_providers())
+
+
 def cuda_driver_devices() -> int:
     """Number of CUDA devices that the installed driver shows; 0 without a driver.
 

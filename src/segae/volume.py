@@ -408,3 +408,18 @@ def _given_affine(volume: Volume) -> Array | str:
         if volume.flipped[axis]:
             given[:3, 3] += column * (volume.array.shape[axis] - 1)
     return np.round(given, 4)
+
+
+def header_extensions(path: str) -> list[bytes]:
+    """Contents of a NIfTI file's header extensions, in order; empty for formats that have none."""
+    import nibabel as nib
+
+    try:
+        header = nib.load(path).header
+    except (nib.filebasedimages.ImageFileError, OSError) as error:
+        raise VolumeError(f"labelmap: {path} is not an image that nibabel can read ({error}).") from error
+    found = []
+    for extension in getattr(header, "extensions", ()):
+        content = extension.get_content()
+        found.append(content if isinstance(content, bytes) else str(content).encode())
+    return found

@@ -1,0 +1,69 @@
+"""`segae doctor`: what is installed and what of it really works."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass
+from importlib import metadata
+
+from segae import _core
+from segae.errors import SegaeError
+from segae.session import Session, cuda_driver_devices, runtime_providers
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at."""
+
+    what: str
+    detail: str
+    good: bool = True
+
+
+def examine() -> list[Finding]:
+    """Look at the platform, ONNX Runtime, CUDA and the default model, in that order."""
+    return [
+        Finding("segae", f"{_core.__version__} on Python {platform.python_version()}, {platform.platform()}"),
+        _runtimes(),
+        _kernels(),
+        *(_device(device) for device in ("cpu", *(["cuda"] if cuda_driver_devices() else []))),
+    ]
+
+
+def _runtimes() -> Finding:
+    installed = []
+    for name in ("onnxruntime", "onnxruntime-gpu"):
+        try:
+            installed.append(f"{name} {metadata.version(name)}")
+        except metadata.PackageNotFoundError:
+            continue
+    if not installed:
+        return Finding("ONNX Runtime", "not installed: pip install onnxruntime-gpu, or onnxruntime", good=False)
+    if len(installed) == 2:
+        return Finding(
+            "ONNX Runtime",
+            f"{' and '.join(installed)} overwrite each other's files: "
+            f"pip uninstall onnxruntime onnxruntime-gpu, then install one of them",
+            good=False,
+        )
+    return Finding("ONNX Runtime", f"{installed[0]}, built with {', '.join(runtime_providers())}")
+
+
+def _kernels() -> Finding:
+    if not _core.built_with_cuda():
+        return Finding("CUDA kernels", "not built in (SEGAE_CUDA=ON pip install ... builds them)")
+    devices = ", ".join(_core.cuda_devices()) or "no device in this machine"
+    return Finding("CUDA kernels", f"built in; {devices}")
+
+
+def _device(device: str) -> Finding:
+    try:
+        session = Session("default", device, None)
+    except SegaeError as error:
+        return Finding(f"default model on {device}", str(error), good=False)
+    card = session.card
+    return Finding(
+        f"default model on {session.device}",
+        f"{card.name}, {len(card.structures)} structures ({len(card.trained)} seen in training), "
+        f"{session.threads} threads",
+    )

@@ -5,7 +5,6 @@ Meshes: BodyParts3D, (c) The Database Center for Life Science, CC BY 4.0. What t
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from segae import structures
 from segae.errors import ParameterError
 from segae.train.gaps import fill_gaps
 from segae.train.voxelise import voxelise
@@ -107,7 +107,7 @@ def load_atlas(cache: Path, anatomy_dir: Path, *, spacing_mm: float = 1.5) -> At
     cache
         Compressed npz of the atlas; written where it is missing.
     anatomy_dir
-        Folder of bodyparts3d.npz and .json; structures.csv lies beside it.
+        Folder of bodyparts3d.npz and .json.
     spacing_mm
         Voxel size of an atlas that has to be built.
     """
@@ -133,12 +133,10 @@ def load_atlas(cache: Path, anatomy_dir: Path, *, spacing_mm: float = 1.5) -> At
 def build_atlas(anatomy_dir: Path, spacing_mm: float) -> Atlas:
     """Voxelise the meshes, fill the gaps and add the distance maps (see `load_atlas`)."""
     listing, stored_path = anatomy_dir / "bodyparts3d.json", anatomy_dir / "bodyparts3d.npz"
-    table = anatomy_dir.parent / "structures.csv"
-    for path in (listing, stored_path, table):
+    for path in (listing, stored_path):
         if not path.exists():
-            raise ParameterError(f"anatomy_dir: {path} is missing; expected the BodyParts3D folder with its structures.csv")
-    with table.open(newline="") as lines:
-        names = {row["name"]: int(row["id"]) for row in csv.DictReader(lines)} | MATERIALS
+            raise ParameterError(f"anatomy_dir: {path} is missing; expected the folder of bodyparts3d.npz and .json")
+    names = {name: structures.get(name).id for name in structures.names()} | MATERIALS
     index = json.loads(listing.read_text())
     shape = tuple(round((b - a) / spacing_mm) for a, b in zip(_LOW_MM, _HIGH_MM, strict=True))
     labels = np.zeros(shape, np.uint8)

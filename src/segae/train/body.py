@@ -71,7 +71,7 @@ def draw_plan(rng: np.random.Generator, atlas: Atlas, region: Region, *, coarse:
         shorter = min(excess, 1.8)
         slices = max(8, round(slices / shorter))
         size = max(32, int(size / np.sqrt(max(1.0, excess / shorter))))
-        pixel = max(pixel, min(width, size * pixel * 1.6) / size)
+        pixel = max(pixel, 0.85 * width / size)
     spacing = (thickness, pixel, pixel)
     shape = (slices, int(size * (1.0 if coarse else rng.uniform(0.8, 1.0))), size)
     high = np.array(atlas.origin_mm) + np.array(atlas.labels.shape) * atlas.spacing_mm

@@ -94,9 +94,12 @@ def generate(
     hu = physics.scan(rng, hu, plan.spacing_mm, plan.subslices)
     labels = _final_labels(labels[plan.subslices // 2 :: plan.subslices], atlas.names)
     inside = inside[plan.subslices // 2 :: plan.subslices]
-    hu = _treated_only(rng, hu, inside, plan.spacing_mm) if coarse else physics.crop_view(rng, hu, plan.spacing_mm)
     if coarse:
+        hu = _treated_only(rng, hu, inside, plan.spacing_mm)
         labels[hu <= -1024] = 0
+    else:
+        hu, outside = physics.crop_view(rng, hu)
+        labels[:, outside] = 0
     meta = {"seed": seed, "phase": look.phase, "scale": [float(s) for s in scale], **asdict(plan), **asdict(person)}
     return SyntheticScan(np.round(hu).astype(np.int16), labels, plan.spacing_mm, meta)
 

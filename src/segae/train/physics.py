@@ -80,12 +80,19 @@ def scan(rng: np.random.Generator, hu: Field, spacing_mm: tuple[float, float, fl
     return out
 
 
-def crop_view(rng: np.random.Generator, hu: Field, spacing_mm: tuple[float, float, float]) -> Field:
-    """Sometimes a round field of view; scanners differ in what lies outside of it and in how they clip."""
+def crop_view(rng: np.random.Generator, hu: Field) -> tuple[Field, NDArray[np.bool_]]:
+    """Sometimes a round field of view; scanners differ in what lies outside of it and in how they clip.
+
+    Returns
+    -------
+    hu, outside
+        The picture, and [y, x] what lies outside the field of view.
+    """
+    outside = np.zeros(hu.shape[1:], bool)
     if rng.random() < 0.5:
-        y, x = np.ogrid[-1 : 1 : hu.shape[1] * 1j, -1 : 1 : hu.shape[2] * 1j]  # type: ignore[misc]
-        hu[:, np.hypot(y, x) > rng.uniform(1.0, 1.08)] = rng.choice([-1024, -1024, -2000])
+        y, x = np.linspace(-1, 1, hu.shape[1])[:, None], np.linspace(-1, 1, hu.shape[2])[None]
+        outside = np.hypot(y, x) > rng.uniform(1.0, 1.08)
     low, high = rng.choice([-1024, -1024, -1000]), rng.choice([3071, 3071, 2000, 1500])
-    if rng.random() < 0.9:
-        hu = np.clip(hu, low, high)
-    return hu
+    hu = np.clip(hu, low, high)
+    hu[:, outside] = rng.choice([-1024, -1024, -2000])
+    return hu, outside

@@ -5,11 +5,11 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from segae import volume
 from segae.train.anatomy import Atlas
 from segae.train.ct import generate
 
@@ -45,10 +45,9 @@ def _real(data: Path, count: int) -> list[NDArray[np.uint8]]:
     tiles = []
     for i in range(count):
         case = coarse[i // 3] if i % 3 == 2 else fine[(i - i // 3) % len(fine)]
-        image = nib.as_closest_canonical(nib.load(data / "data" / f"{case}_ct.nii.gz"))
-        hu = np.asarray(image.dataobj, np.float32)[::-1, ::-1].transpose(2, 1, 0)
-        x, y, z = (float(s) for s in image.header.get_zooms()[:3])
-        tiles.append(np.hstack([_tile(hu, (z, y, x), int(at)) for at in _spread(hu.shape[0])]))
+        real = volume.load(data / "data" / f"{case}_ct.nii.gz", "image")
+        hu = real.array.astype(np.float32) * real.slope + real.intercept
+        tiles.append(np.hstack([_tile(hu, real.spacing_mm, int(at)) for at in _spread(hu.shape[0])]))
     return tiles
 
 

@@ -21,7 +21,7 @@ DType dtype_of(const py::array& array, const char* name) {
   const py::dtype dtype = array.dtype();
   const char kind = dtype.kind();
   const auto size = dtype.itemsize();
-  if (dtype.byteorder() == '=' || dtype.byteorder() == '|') {
+  if (dtype.attr("isnative").cast<bool>()) {  // byteorder() may say '<' or '=' for the same thing
     if (kind == 'b' && size == 1) return DType::kBool;
     if (kind == 'u' && size == 1) return DType::kU8;
     if (kind == 'i' && size == 1) return DType::kI8;

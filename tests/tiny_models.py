@@ -87,9 +87,7 @@ def _write(
     calibration: dict[str, Calibration] | None = None,
 ) -> None:
     height, width = recipe.size_px
-    slices = helper.make_tensor_value_info(
-        "slices", TensorProto.FLOAT, ["n", len(recipe.channels), height, width]
-    )
+    slices = helper.make_tensor_value_info("slices", TensorProto.FLOAT, ["n", len(recipe.channels), height, width])
     structure = helper.make_tensor_value_info("structure", TensorProto.INT64, ["n"])
     values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in outputs]
     graph = helper.make_graph(nodes, "tiny", [slices, structure], values, constants)

@@ -1,0 +1,150 @@
+"""The command line: what it prints, writes and returns."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from segae import structures
+from segae.cli import main
+from segae.errors import ParameterError
+from segae.label_names import read_label_names
+
+
+@pytest.fixture
+def files(tmp_path: Path, rng: np.random.Generator) -> Path:
+    """A CT, a liver mask and a labelmap (1 liver, 2 spleen, 9 unnamed) on one grid."""
+    image = rng.integers(-1000, 400, (20, 24, 16)).astype(np.int16)
+    labels = np.zeros(image.shape, np.uint8)
+    labels[2:9, 4:12, 3:12] = 1
+    labels[12:17, 4:12, 3:12] = 2
+    labels[0, 0, 0] = 9
+    affine = np.diag([-2.0, -2.0, 3.0, 1.0])
+    for name, array in (("ct", image), ("liver", (labels == 1).astype(np.uint8)), ("labels", labels)):
+        nib.save(nib.Nifti1Image(array, affine), tmp_path / f"{name}.nii.gz")
+    return tmp_path
+
+
+def test_score_prints_the_dice(files: Path, tiny_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code = main(
+        ["score", str(files / "ct.nii.gz"), str(files / "liver.nii.gz"), "-s", "liver", "--model", str(tiny_model)]
+    )
+    assert code == 0
+    assert capsys.readouterr().out.startswith("liver: predicted Dice 0.")
+
+
+def test_score_json_is_strict(files: Path, tiny_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["score", str(files / "ct.nii.gz"), str(files / "labels.nii.gz"), "-s", "spleen", "--label", "2"]
+    assert main([*arguments, "--json", "--model", str(tiny_model)]) == 0
+    data = json.loads(capsys.readouterr().out, parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
+    assert data["structure"] == "spleen"
+    assert data["volume_ml"] == pytest.approx(5 * 8 * 9 * 12 / 1000)
+    assert any(entry["dice"] is None for entry in data["slices"])  # beyond the ends
+
+
+@pytest.mark.parametrize(
+    ("table", "expected"),
+    [
+        ({"1": "liver", "2": "spleen"}, {"liver", "spleen"}),
+        ({"labels": {"background": 0, "liver": 1}}, {"liver"}),  # nnU-Net
+    ],
+)
+def test_labels_with_a_json_file(
+    files: Path, tiny_model: Path, table: dict[str, object], expected: set[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = files / "names.json"
+    names.write_text(json.dumps(table))
+    out = files / "out.csv"
+    arguments = ["labels", str(files / "ct.nii.gz"), str(files / "labels.nii.gz"), "--names", str(names)]
+    assert main([*arguments, "--csv", str(out), "--model", str(tiny_model)]) == 0
+    rows = list(csv.DictReader(out.open()))
+    assert {row["structure"] for row in rows} == expected
+    assert [float(row["dice"]) for row in rows] == sorted(float(row["dice"]) for row in rows)
+    assert main([*arguments, "--json", "--model", str(tiny_model)]) == 0
+    assert set(json.loads(capsys.readouterr().out.split("worst first\n")[1])) == expected
+
+
+def test_names_from_the_header(files: Path) -> None:
+    xml = b"""<?xml version="1.0"?><CaretExtension><VolumeInformation><LabelTable>
+    <Label Key="1"><![CDATA[liver]]></Label><Label Key="2"><![CDATA[spleen]]></Label>
+    </LabelTable></VolumeInformation></CaretExtension>"""
+    image = nib.load(files / "labels.nii.gz")
+    image.header.extensions.append(nib.nifti1.Nifti1Extension(0, xml))
+    nib.save(image, files / "named.nii.gz")
+    assert read_label_names("totalsegmentator", str(files / "named.nii.gz")) == {1: "liver", 2: "spleen"}
+
+
+def test_totalsegmentator_without_names_in_the_header_offers_both_versions(files: Path) -> None:
+    with pytest.raises(ParameterError, match=r"totalsegmentator_v1.*totalsegmentator_v2"):
+        read_label_names("totalsegmentator", str(files / "labels.nii.gz"))
+
+
+@pytest.mark.parametrize("names", ["totalsegmentator_v1", "totalsegmentator_v2", "dap"])
+def test_known_schemes(names: str) -> None:
+    assert read_label_names(names, "unused") == structures.labels(names)
+
+
+@pytest.mark.parametrize("text", ["[]", "not json", '{"a": [1, 2]}'])
+def test_damaged_names_file(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "names.json"
+    path.write_text(text)
+    with pytest.raises(ParameterError, match="--names"):
+        read_label_names(str(path), "unused")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["score", "missing.nii", "missing.nii", "-s", "liver"], 1, "no such file"),
+        (["score", "a.nii", "b.nii", "-s", "livre"], 2, "liver"),
+        (["score", "a.nii", "b.nii", "-s", "liver", "--device", "tpu"], 2, "device"),
+        (["score", "a.nii", "b.nii", "-s", "liver", "--threads", "0"], 2, "threads"),
+        (["labels", "a.nii", "b.nii", "--names", "unheard"], 2, "totalsegmentator_v1"),
+        (["structures", "zzzzzz"], 1, "closest"),
+    ],
+)
+def test_exit_codes(
+    arguments: list[str], code: int, message: str, tiny_model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if arguments[0] == "score":
+        arguments = [*arguments, "--model", str(tiny_model)]
+    assert main(arguments) == code
+    assert message in capsys.readouterr().err
+
+
+def test_wrong_usage_ends_with_2() -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["score"])
+    assert stop.value.code == 2
+
+
+def test_structures_finds_by_alias(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["structures", "postcava"]) == 0
+    assert "inferior_vena_cava" in capsys.readouterr().out
+
+
+def test_doctor(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["doctor"])
+    out = capsys.readouterr().out
+    assert "ONNX Runtime" in out
+    assert "CUDA kernels" in out
+    assert "default model" in out
+
+
+def test_runs_as_a_module() -> None:
+    run = subprocess.run([sys.executable, "-m", "segae.cli", "--version"], capture_output=True, text=True, check=True)
+    assert run.stdout.startswith("segae ")
+
+
+def test_import_is_light() -> None:
+    heavy = "{'numpy', 'onnxruntime', 'nibabel', 'torch', 'scipy', 'PIL'}"
+    code = f"import sys, segae; print(sorted({heavy} & set(sys.modules)))"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"

@@ -64,7 +64,7 @@ def test_labels_with_a_json_file(
     out = files / "out.csv"
     arguments = ["labels", str(files / "ct.nii.gz"), str(files / "labels.nii.gz"), "--names", str(names)]
     assert main([*arguments, "--csv", str(out), "--model", str(tiny_model)]) == 0
-    rows = list(csv.DictReader(out.open()))
+    rows = list(csv.DictReader(out.read_text().splitlines()))
     assert {row["structure"] for row in rows} == expected
     assert [float(row["dice"]) for row in rows] == sorted(float(row["dice"]) for row in rows)
     assert main([*arguments, "--json", "--model", str(tiny_model)]) == 0

@@ -26,6 +26,8 @@ def _add_fit(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--initial", type=Path, help="checkpoint to start from")
+    parser.add_argument("--synthetic", type=float, default=0.5, help="share of samples from synthetic scans")
+    parser.add_argument("--atlas", type=Path, help="voxelised anatomy (default: in --work, built where missing)")
     parser.add_argument("--leave-out", nargs="*", help="cases to keep out of training")
     parser.set_defaults(run=_fit)
 
@@ -39,9 +41,10 @@ def _fit(chosen: argparse.Namespace) -> int:
         batch=chosen.batch,
         rate=chosen.rate,
         seed=chosen.seed,
+        synthetic=chosen.synthetic,
         leave_out=HELD_OUT if chosen.leave_out is None else tuple(chosen.leave_out),
     )
-    fit(chosen.data, chosen.work, settings, threads=chosen.threads, initial=chosen.initial)
+    fit(chosen.data, chosen.work, settings, threads=chosen.threads, initial=chosen.initial, atlas=chosen.atlas)
     return 0
 
 

@@ -48,7 +48,7 @@ class Ring:
 def start(ring: Ring, source: Source, seed: int, niceness: int = 5) -> multiprocessing.process.BaseProcess:
     """Start the process that writes; it ends with its parent."""
     ring.folder.mkdir(parents=True, exist_ok=True)
-    process = multiprocessing.get_context("fork").Process(
+    process = multiprocessing.get_context("spawn").Process(
         target=_produce, args=(ring, source, seed, os.getpid(), niceness), daemon=True
     )
     process.start()
@@ -65,6 +65,7 @@ def wait_for(ring: Ring, count: int, process: multiprocessing.process.BaseProces
 
 def _produce(ring: Ring, source: Source, seed: int, parent: int, niceness: int) -> None:
     os.nice(niceness)
+    os.environ["OMP_NUM_THREADS"] = "1"
     turn = len(ring.files())
     for samples in source(np.random.default_rng([seed, turn])):
         ring.put(samples, turn)

@@ -7,7 +7,6 @@ import logging
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +16,16 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from segae.train import data, feed
-from segae.train.data import HELD_OUT, LabelledScan
+from segae.train.data import HELD_OUT
 from segae.train.losses import Targets, dice_of, judge_loss
 from segae.train.network import Judge, Judgement, Widths
-from segae.train.synthesis import MASK_CHANNEL, RECIPE, STRUCTURES, Samples, Visit, stream
+from segae.train.sources import Mixture
+from segae.train.synthesis import MASK_CHANNEL, RECIPE, STRUCTURES, Samples, Visit
 from segae.train.text import embeddings, facts
 
 log = logging.getLogger("segae.train")
 
 CHECKPOINT = "checkpoint.pt"
-_SHARD = 1024
 _FILES_AT_ONCE = 4
 
 
@@ -56,7 +55,7 @@ class Settings:
     ring: int = 48
     average: float = 0.998
     leave_out: tuple[str, ...] = HELD_OUT
-    synthetic: float = 0.0
+    synthetic: float = 0.5
 
     def rate_factor(self, step: int) -> float:
         """Warm-up, plateau, and a linear fall over the last quarter: a run can be prolonged before the fall begins."""
@@ -71,7 +70,7 @@ def new_judge(widths: Widths | None = None) -> Judge:
     return Judge(text, plain, len(RECIPE.channels), MASK_CHANNEL, widths or Widths())
 
 
-def fit(folder: Path, work: Path, settings: Settings, *, threads: int, initial: Path | None = None) -> Path:
+def fit(folder: Path, work: Path, settings: Settings, *, threads: int, initial: Path | None = None, atlas: Path | None = None) -> Path:
     """Train, or go on after a kill, and return the checkpoint.
 
     Parameters
@@ -85,6 +84,8 @@ def fit(folder: Path, work: Path, settings: Settings, *, threads: int, initial: 
         For the network; one more process cuts the samples.
     initial : Path, optional
         Checkpoint whose averaged weights to start from.
+    atlas : Path, optional
+        Voxelised anatomy for synthetic scans; default: in `work`, built where it is missing.
     """
     work.mkdir(parents=True, exist_ok=True)
     logging.basicConfig(
@@ -93,12 +94,12 @@ def fit(folder: Path, work: Path, settings: Settings, *, threads: int, initial: 
         handlers=[logging.FileHandler(work / "fit.log"), logging.StreamHandler()],
     )
     torch.manual_seed(settings.seed)
-    scans = training_scans(folder, settings.leave_out)
+    source = Mixture(folder, settings.leave_out, settings.synthetic, atlas or work / "atlas.npz")
     checks = held_out_samples(folder, settings.leave_out, work)
     ring = feed.Ring(work / "ring", settings.ring)
-    producer = feed.start(ring, partial(_source, scans), settings.seed)
+    producer = feed.start(ring, source, settings.seed)
     torch.set_num_threads(threads)
-    run = Run(settings, trained={name for scan, _ in scans for name in scan.parts})
+    run = Run(settings, trained=source.structures())
     if initial is not None:
         run.judge.load_state_dict(torch.load(initial, weights_only=True)["average"])
     run.resume(work / CHECKPOINT)
@@ -108,18 +109,6 @@ def fit(folder: Path, work: Path, settings: Settings, *, threads: int, initial: 
     return work / CHECKPOINT
 
 
-def training_scans(folder: Path, leave_out: tuple[str, ...]) -> list[tuple[LabelledScan, float]]:
-    """All labelled training scans with their sampling weight: the square root of how many structures they show."""
-    chosen = [case for case in data.cases(folder, "train") if case.name not in leave_out]
-    scans = list(tqdm(data.load_all(chosen), total=len(chosen), desc="scans", unit="scan"))
-    return [(scan, _weight(scan)) for scan in scans]
-
-
-def _weight(scan: LabelledScan) -> float:
-    """Clinical head-neck scans are many and alike; together they get about a third of the samples."""
-    return 0.4 if scan.case.startswith("kbp") else float(len(scan.parts)) ** 0.5 * 2
-
-
 def held_out_samples(folder: Path, leave_out: tuple[str, ...], work: Path, each: int = 100) -> dict[str, Samples]:
     """Samples of unchanged left-out scans, head-neck and body apart, the same in every run."""
     chosen = [case for case in data.cases(folder, "train") if case.name in leave_out]
@@ -127,13 +116,9 @@ def held_out_samples(folder: Path, leave_out: tuple[str, ...], work: Path, each:
     for case in chosen:
         rng = np.random.default_rng([7, *case.name.encode()])
         many = each if case.name.startswith("kbp") else 6 * each
-        samples = Visit(data.load(case), rng, augment=False).draw(many)
+        samples = Visit(data.load(case), rng).draw(many)
         groups.setdefault("head-neck" if case.name.startswith("kbp") else case.name, []).append(samples)
     return {name: Samples.join(parts) for name, parts in groups.items()}
-
-
-def _source(scans: list[tuple[LabelledScan, float]], rng: np.random.Generator) -> Iterator[Samples]:
-    return stream(scans, rng, shard=_SHARD)
 
 
 class Run:
@@ -144,7 +129,7 @@ class Run:
         self.trained = trained
         self.judge = new_judge().to(memory_format=torch.channels_last)
         self.average = torch.optim.swa_utils.AveragedModel(
-            self.judge, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(settings.average), use_buffers=True
+            self.judge, avg_fn=self._averaged, use_buffers=True
         )
         decayed = [p for p in self.judge.parameters() if p.ndim > 1]
         free = [p for p in self.judge.parameters() if p.ndim <= 1]
@@ -153,6 +138,13 @@ class Run:
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimiser, settings.rate_factor)
         self.step = 0
         self.rng = np.random.default_rng(settings.seed)
+
+    def _averaged(self, average: Tensor, current: Tensor, count: Tensor | int) -> Tensor:
+        """Exponential average that forgets its beginning: the first weights are random."""
+        if not average.is_floating_point():
+            return current
+        decay = min(self.settings.average, (1 + float(count)) / (10 + float(count)))
+        return torch.lerp(current, average, decay)
 
     def resume(self, file: Path) -> None:
         """Continue from a checkpoint, if there is one."""

@@ -63,7 +63,15 @@ def target_of(scan: LabelledScan, name: str, box: npt.NDArray[np.int64], threads
     return Target(name, low, inside, distance.astype(np.float16), scan.spacing_mm)
 
 
-def spoil(target: Target, planes: npt.NDArray[np.int64], kind: str, wanted: float, rng: np.random.Generator) -> Bool:
+def spoil(
+    target: Target,
+    planes: npt.NDArray[np.int64],
+    kind: str,
+    wanted: float,
+    rng: np.random.Generator,
+    *,
+    whole: bool = False,
+) -> Bool:
     """Return the spoiled mask on some planes.
 
     Parameters
@@ -74,8 +82,10 @@ def spoil(target: Target, planes: npt.NDArray[np.int64], kind: str, wanted: floa
     kind : str
         One of `LOCAL_KINDS`.
     wanted : float
-        Dice to aim at on the middle plane.
+        Dice to aim at.
     rng : Generator
+    whole : bool
+        Whether the Dice is that of all planes together, or of the middle one.
 
     Returns
     -------
@@ -84,7 +94,8 @@ def spoil(target: Target, planes: npt.NDArray[np.int64], kind: str, wanted: floa
     known = (planes >= 0) & (planes < len(target.mask))
     at = np.clip(planes, 0, len(target.mask) - 1)
     make = _family(target, at, kind, rng)
-    return _bisect(make, target.mask[at[len(at) // 2]], wanted) & known[:, None, None]
+    judged = slice(None) if whole else slice(len(at) // 2, len(at) // 2 + 1)
+    return _bisect(make, target.mask[at], judged, wanted) & known[:, None, None]
 
 
 def _family(target: Target, at: npt.NDArray[np.int64], kind: str, rng: np.random.Generator) -> Callable[[float], Bool]:
@@ -116,15 +127,15 @@ def _family(target: Target, at: npt.NDArray[np.int64], kind: str, rng: np.random
     return lambda strength: mask & ~(field > 3.2 - 4.5 * strength)
 
 
-def _bisect(make: Callable[[float], Bool], truth: Bool, wanted: float) -> Bool:
-    """Weaken until the middle plane comes near to the Dice wanted. An empty plane stays as the wish says."""
-    middle = len(make(0.0)) // 2
+def _bisect(make: Callable[[float], Bool], planes: Bool, judged: slice, wanted: float) -> Bool:
+    """Weaken until the judged planes come near to the Dice wanted. Without truth there, strength follows the wish."""
+    truth = planes[judged]
     if not truth.any():
         return make(1 - wanted)
     low, high = 0.0, 1.0
     for _ in range(6):
         strength = (low + high) / 2
-        given = make(strength)[middle]
+        given = make(strength)[judged]
         dice = 2 * np.count_nonzero(given & truth) / max(np.count_nonzero(given) + np.count_nonzero(truth), 1)
         low, high = (low, strength) if dice < wanted else (strength, high)
     return make((low + high) / 2)

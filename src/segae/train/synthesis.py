@@ -6,7 +6,6 @@ differ.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -15,7 +14,6 @@ import numpy.typing as npt
 from segae import _core, structures
 from segae.recipe import ChannelSpec, MarginCrop, Recipe
 from segae.slices import LabelScan, crop_boxes, sample_spec
-from segae.train.augment import augmented
 from segae.train.data import LabelledScan
 from segae.train.spoil import LOCAL_KINDS, Bool, Target, spoil, target_of
 
@@ -83,10 +81,10 @@ class Samples:
 
 
 class Visit:
-    """One augmented copy of a scan, from which samples are drawn."""
+    """A scan from which samples are drawn."""
 
-    def __init__(self, scan: LabelledScan, rng: np.random.Generator, *, augment: bool = True) -> None:
-        self.scan = augmented(scan, rng) if augment else scan
+    def __init__(self, scan: LabelledScan, rng: np.random.Generator) -> None:
+        self.scan = scan
         self.rng = rng
         self._targets: dict[str, Target] = {}
         self._boxes = structure_boxes(self.scan)
@@ -250,31 +248,5 @@ def cut_sample(
 
 
 _TRUTH_SPEC = _core.SampleSpec(
-    axis=0, height=TRUTH_PX, width=TRUTH_PX, channels=[_core.Channel(_core.Source.MASK)]
+    axis=0, height=TRUTH_PX, width=TRUTH_PX, channels=[_core.Channel(is_mask=True)]
 )
-
-
-def stream(
-    scans: list[tuple[LabelledScan, float]], rng: np.random.Generator, *, shard: int, open_visits: int = 10
-) -> Iterator[Samples]:
-    """Endless shards of samples, each mixed from several visits; one visit is replaced per shard.
-
-    Parameters
-    ----------
-    scans : list of (scan, weight)
-    rng : Generator
-    shard : int
-        Samples per item.
-    open_visits : int
-        Augmented scans held in memory.
-    """
-    weight = np.array([w for _, w in scans])
-
-    def new_visit() -> Visit:
-        return Visit(scans[rng.choice(len(scans), p=weight / weight.sum())][0], rng)
-
-    visits = [new_visit() for _ in range(open_visits)]
-    while True:
-        samples = Samples.join([v.draw(-(-shard // len(visits))) for v in visits])
-        yield samples.take(rng.permutation(len(samples))[:shard])
-        visits = [*visits[1:], new_visit()]

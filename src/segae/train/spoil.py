@@ -8,7 +8,7 @@ bisection on the Dice of the middle plane, which makes the quality of the sample
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -36,31 +36,46 @@ class Target:
     low : (int, int, int)
         The box's first voxel in the scan.
     mask : bool [z, y, x]
-    distance_mm : float16 [z, y, x]
-        To the mask's border, negative inside.
     spacing_mm : (float, float, float)
+    flat : bool
+        Whether distances are measured within each plane, when it is asked for: large boxes would cost too much.
     """
 
     name: str
     low: tuple[int, int, int]
     mask: Bool
-    distance_mm: npt.NDArray[np.float16]
     spacing_mm: tuple[float, float, float]
+    flat: bool
+    _planes: dict[int, Float32] = field(default_factory=dict)
+
+    def distance_mm(self, planes: npt.NDArray[np.int64]) -> Float32:
+        """Distance to the mask's border on some planes [k, y, x], negative inside."""
+        if self.flat:
+            for z in planes:
+                if int(z) not in self._planes:
+                    self._planes[int(z)] = _signed_distance(self.mask[z : z + 1], self.spacing_mm)[0]
+        elif not self._planes:
+            self._planes.update(enumerate(_signed_distance(self.mask, self.spacing_mm)))
+        return np.stack([self._planes[int(z)] for z in planes])
 
 
-def target_of(scan: LabelledScan, name: str, box: npt.NDArray[np.int64], threads: int = 1) -> Target:
-    """Cut out a structure and measure distances. `box` [2, 3] bounds it and must not be empty."""
+def target_of(scan: LabelledScan, name: str, box: npt.NDArray[np.int64], *, flat_above: int | None = None) -> Target:
+    """Cut out a structure. `box` [2, 3] bounds it; boxes of more than `flat_above` voxels have flat distances."""
     margin = np.ceil(MARGIN_MM / np.array(scan.spacing_mm)).astype(int)
     start, stop = np.maximum(box[0] - margin, 0), box[1] + margin
     region = scan.labelmap[start[0] : stop[0], start[1] : stop[1], start[2] : stop[2]]
     parts = scan.parts[name]
-    inside = np.ascontiguousarray(region == parts[0] if len(parts) == 1 else np.isin(region, parts))
-    outer = _core.squared_distance(inside.view(np.uint8), scan.spacing_mm, threads)
-    inner = _core.squared_distance((~inside).view(np.uint8), scan.spacing_mm, threads)
-    distance = np.sqrt(outer) - np.sqrt(np.minimum(inner, 1e6))
-    distance -= np.sign(distance) * min(scan.spacing_mm) / 2
+    mask = np.ascontiguousarray(region == parts[0] if len(parts) == 1 else np.isin(region, parts))
     low = (int(start[0]), int(start[1]), int(start[2]))
-    return Target(name, low, inside, distance.astype(np.float16), scan.spacing_mm)
+    return Target(name, low, mask, scan.spacing_mm, flat_above is not None and mask.size > flat_above)
+
+
+def _signed_distance(mask: Bool, spacing_mm: tuple[float, float, float]) -> Float32:
+    """In mm, to the border between voxels; at most a metre where one side is empty."""
+    outer = _core.squared_distance(mask.view(np.uint8), spacing_mm, 1)
+    inner = _core.squared_distance((~mask).view(np.uint8), spacing_mm, 1)
+    distance = np.sqrt(np.minimum(outer, 1e6)) - np.sqrt(np.minimum(inner, 1e6))
+    return distance - np.sign(distance) * np.float32(min(spacing_mm) / 2)
 
 
 def spoil(
@@ -100,7 +115,7 @@ def spoil(
 
 def _family(target: Target, at: npt.NDArray[np.int64], kind: str, rng: np.random.Generator) -> Callable[[float], Bool]:
     """Strength in [0, 1] -> spoiled planes; 0 is the identity or close to it."""
-    mask, distance = target.mask[at], target.distance_mm[at].astype(np.float32)
+    mask, distance = target.mask[at], target.distance_mm(at)
     depth = max(float(-distance.min()), 1.0)
     if kind == "untouched":
         return lambda _: mask

@@ -35,6 +35,7 @@ RECIPE = Recipe(
 MASK_CHANNEL = 4
 TRUTH_PX = 48
 MIN_VOXELS = 30
+_FLAT_ABOVE = 200_000
 STRUCTURES = tuple(structures.names())
 
 # Shares of the samples. "beyond" are the slices past a mask's ends, where it is empty and the structure may go on.
@@ -102,7 +103,7 @@ class Visit:
 
     def _target(self, name: str) -> Target:
         if name not in self._targets:
-            self._targets[name] = target_of(self.scan, name, self._boxes[name])
+            self._targets[name] = target_of(self.scan, name, self._boxes[name], flat_above=_FLAT_ABOVE)
         return self._targets[name]
 
     def _draw_one(self, name: str, kind: str) -> Samples | None:

@@ -12,6 +12,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m segae.train", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     _add_fit(commands.add_parser("fit", help="train the judge and write its model file"))
+    _add_export(commands.add_parser("export", help="write the model file of a checkpoint"))
+    _add_evaluate(commands.add_parser("evaluate", help="figures of a model file on labelled scans"))
+    _add_synth(commands.add_parser("synth", help="synthetic scans: a sheet to look at, or files"))
+    _add_text(commands.add_parser("text", help="how similar the names of structures look to the network"))
     chosen = parser.parse_args(arguments)
     return int(chosen.run(chosen))
 
@@ -44,7 +48,77 @@ def _fit(chosen: argparse.Namespace) -> int:
         synthetic=chosen.synthetic,
         leave_out=HELD_OUT if chosen.leave_out is None else tuple(chosen.leave_out),
     )
-    fit(chosen.data, chosen.work, settings, threads=chosen.threads, initial=chosen.initial, atlas=chosen.atlas)
+    checkpoint = fit(
+        chosen.data, chosen.work, settings, threads=chosen.threads, initial=chosen.initial, atlas=chosen.atlas
+    )
+    if chosen.out is not None:
+        _ship(checkpoint, chosen.out, chosen.data, settings.leave_out)
+    return 0
+
+
+def _add_export(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("--data", type=Path, required=True, help="folder with cases.csv; left-out cases calibrate")
+    parser.add_argument("--out", type=Path, required=True, help="model file to write")
+    parser.set_defaults(run=_export)
+
+
+def _export(chosen: argparse.Namespace) -> int:
+    import json
+
+    import torch
+
+    settings = json.loads(torch.load(chosen.checkpoint, weights_only=True)["settings"])
+    _ship(chosen.checkpoint, chosen.out, chosen.data, tuple(settings["leave_out"]))
+    return 0
+
+
+def _ship(checkpoint: Path, out: Path, folder: Path, leave_out: tuple[str, ...]) -> None:
+    from segae.train import data
+    from segae.train.ship import ship
+
+    ship(checkpoint, out, out.stem, [case for case in data.cases(folder, "train") if case.name in leave_out])
+
+
+def _add_evaluate(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", help="model file, or default")
+    parser.add_argument("--data", type=Path, required=True, help="folder with cases.csv")
+    parser.add_argument("--use", default="dev", help="which cases: the column `use` (default: dev)")
+    parser.add_argument("--cases", nargs="+", help="only these")
+    parser.add_argument("--out", type=Path, required=True, help="folder for figures.md, .json and tables")
+    parser.add_argument("--threads", type=int)
+    parser.set_defaults(run=_evaluate)
+
+
+def _evaluate(chosen: argparse.Namespace) -> int:
+    from segae.train import data
+    from segae.train.evaluate import evaluate
+
+    cases = [case for case in data.cases(chosen.data, chosen.use) if not chosen.cases or case.name in chosen.cases]
+    evaluate(chosen.model, cases, chosen.out, chosen.threads)
+    sys.stdout.write((chosen.out / "figures.md").read_text())
+    return 0
+
+
+def _add_synth(parser: argparse.ArgumentParser) -> None:
+    from segae.train import synth_cli
+
+    synth_cli.add_arguments(parser)
+    parser.set_defaults(run=synth_cli.run)
+
+
+def _add_text(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--count", type=int, default=20, help="pairs of names to show")
+    parser.set_defaults(run=_text)
+
+
+def _text(chosen: argparse.Namespace) -> int:
+    from segae import structures
+    from segae.train.text import embeddings, nearest
+
+    names = structures.names()
+    for one, other, cosine in nearest(names, embeddings(names), chosen.count):
+        sys.stdout.write(f"{cosine:.3f}  {one}  {other}\n")
     return 0
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnx
@@ -19,29 +20,38 @@ from segae.train.network import Judge
 from segae.train.synthesis import RECIPE, STRUCTURES
 
 OPSET = 17
-ROLES = ("precision", "recall", "truth_fraction", "expected")
 
 
-class _Shipped(nn.Module):
+class Verdict(NamedTuple):
+    """What a shipped judge puts out, in the order of its roles."""
+
+    precision: Tensor
+    recall: Tensor
+    truth_fraction: Tensor
+    expected: Tensor
+
+
+class ShippedJudge(nn.Module):
     """The judge as the engine calls it: codes of all structures computed beforehand, the expected mask at full size."""
 
     def __init__(self, judge: Judge) -> None:
         super().__init__()
+        self.judge = copy.deepcopy(judge).eval()
         with torch.no_grad():
-            codes = judge.code(torch.arange(len(STRUCTURES)))
-        judge.code = nn.Embedding.from_pretrained(codes)
-        self.judge = judge
+            codes = self.judge.code(torch.arange(len(STRUCTURES)))
+        self.judge.code = nn.Embedding.from_pretrained(codes)
 
-    def forward(self, slices: Tensor, structure: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def forward(self, slices: Tensor, structure: Tensor) -> Verdict:
+        """Judge slices [n, c, h, w] of structures [n]."""
         said = self.judge(slices, structure)
         expected = functional.interpolate(
             torch.sigmoid(said.expected_logits), scale_factor=2.0, mode="bilinear", align_corners=False
         )
-        return said.precision, said.recall, said.truth_fraction, expected
+        return Verdict(said.precision, said.recall, said.truth_fraction, expected)
 
 
 def export(checkpoint: Path, out: Path, name: str, calibration: dict[str, Calibration] | None = None) -> ModelCard:
-    """Write the model file and return its card.
+    """Write the model file of a checkpoint and return its card.
 
     Parameters
     ----------
@@ -54,7 +64,7 @@ def export(checkpoint: Path, out: Path, name: str, calibration: dict[str, Calibr
         Structure or "default" -> curve.
     """
     state = torch.load(checkpoint, weights_only=True)
-    judge = new_judge().eval()
+    judge = new_judge()
     judge.load_state_dict(state["average"])
     settings = json.loads(state["settings"])
     card = ModelCard(
@@ -62,30 +72,40 @@ def export(checkpoint: Path, out: Path, name: str, calibration: dict[str, Calibr
         recipe=RECIPE,
         structures=STRUCTURES,
         trained=frozenset(state["trained"]),
-        outputs={role: role for role in ROLES},
+        outputs={role: role for role in Verdict._fields},
         calibration=calibration or {},
         training={"steps": state["step"], "samples": state["step"] * settings["batch"], "settings": settings},
     )
-    write(judge, card, out)
+    write_onnx(ShippedJudge(judge).eval(), card, out)
     return card
 
 
-def write(judge: Judge, card: ModelCard, out: Path) -> None:
-    """Trace the network, attach the card, check the file."""
+def write_onnx(module: nn.Module, card: ModelCard, out: Path) -> None:
+    """Trace a network, attach its card and check the file.
+
+    Parameters
+    ----------
+    module : Module in eval mode
+        Takes slices float32 [n, c, h, w] and structure int64 [n]; returns one tensor or a tuple of them, in the order
+        of ``card.outputs``.
+    card : ModelCard
+    out : Path
+        Folders are made where they are missing.
+    """
     height, width = card.recipe.size_px
     example = (torch.rand(2, len(card.recipe.channels), height, width), torch.tensor([0, 1]))
-    batch: dict[str, Any] = {key: {0: "n"} for key in ("slices", "structure", *ROLES)}
+    outputs = list(card.outputs.values())
     out.parent.mkdir(parents=True, exist_ok=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the tracing exporter announces its retirement
         torch.onnx.export(
-            _Shipped(judge).eval(),
+            module,
             example,
             str(out),
             opset_version=OPSET,
             input_names=["slices", "structure"],
-            output_names=list(ROLES),
-            dynamic_axes=batch,
+            output_names=outputs,
+            dynamic_axes={key: {0: "n"} for key in ("slices", "structure", *outputs)},
             dynamo=False,
         )
     model = onnx.load(str(out))

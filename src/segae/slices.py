@@ -99,7 +99,7 @@ def plan_slices(
     ).astype(np.float64)
     index = np.concatenate([inside, beyond]).astype(np.int64)
     order = np.argsort(index, kind="stable")
-    crop = _crop(boxes, recipe.crop, spacing_mm, mask.shape)
+    crop = crop_boxes(boxes, recipe.crop, spacing_mm, mask.shape)
     share = np.concatenate([_shares(inside, first, last), _beyond_shares(beyond, first, last)]) * spacing_mm[0]
     return SlicePlan(index[order], crop[order], np.where(order < len(inside), area[index[order]], 0), share[order])
 
@@ -140,12 +140,13 @@ def _beyond_shares(beyond: Int64, first: int, last: int) -> Float64:
     return shares
 
 
-def _crop(
+def crop_boxes(
     boxes: Float64,
     crop: MarginCrop | PaperCrop,
     spacing_mm: tuple[float, float, float],
     shape: tuple[int, ...],
 ) -> Float64:
+    """Bounds of masks on their slices, [n, 4] -> crops [n, 4], in voxel edges."""
     if isinstance(crop, PaperCrop):
         return _paper_crop(boxes, crop.margin_px, shape[1], shape[2])
     step = np.array([spacing_mm[1], spacing_mm[2]])

@@ -1,0 +1,74 @@
+"""Keeps a ring of sample files on disk, written by a process of its own and read by the training loop.
+
+Cutting slices costs about as much as learning from them. The ring lets both run at once at their own speed, lets the
+loop see a sample a few times before it is replaced, and makes a killed run continue where it stood.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+
+from segae.train.synthesis import Samples
+
+Source = Callable[[np.random.Generator], Iterator[Samples]]
+
+
+@dataclass(frozen=True)
+class Ring:
+    """A folder of at most `size` sample files; the oldest is overwritten."""
+
+    folder: Path
+    size: int
+
+    def files(self) -> list[Path]:
+        """Complete files, in no particular order."""
+        return sorted(self.folder.glob("shard_*.npz"))
+
+    def put(self, samples: Samples, turn: int) -> None:
+        """Write a file, visible only when complete."""
+        goal = self.folder / f"shard_{turn % self.size:04d}.npz"
+        part = goal.with_suffix(".part")
+        with part.open("wb") as file:
+            np.savez(file, **{f.name: getattr(samples, f.name) for f in fields(Samples)})
+        part.replace(goal)
+
+    def get(self, file: Path) -> Samples:
+        """Read a file."""
+        with np.load(file, allow_pickle=False) as arrays:
+            return Samples(**{f.name: arrays[f.name] for f in fields(Samples)})
+
+
+def start(ring: Ring, source: Source, seed: int, niceness: int = 5) -> multiprocessing.process.BaseProcess:
+    """Start the process that writes; it ends with its parent."""
+    ring.folder.mkdir(parents=True, exist_ok=True)
+    process = multiprocessing.get_context("spawn").Process(
+        target=_produce, args=(ring, source, seed, os.getpid(), niceness), daemon=True
+    )
+    process.start()
+    return process
+
+
+def wait_for(ring: Ring, count: int, process: multiprocessing.process.BaseProcess) -> None:
+    """Block until the ring holds `count` files."""
+    while len(ring.files()) < count:
+        if not process.is_alive():
+            raise RuntimeError(f"the process that makes samples ended with exit code {process.exitcode}")
+        time.sleep(0.5)
+
+
+def _produce(ring: Ring, source: Source, seed: int, parent: int, niceness: int) -> None:
+    os.nice(niceness)
+    os.environ["OMP_NUM_THREADS"] = "1"
+    turn = len(ring.files())
+    for samples in source(np.random.default_rng([seed, turn])):
+        ring.put(samples, turn)
+        turn += 1
+        if os.getppid() != parent:
+            return

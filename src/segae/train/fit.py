@@ -1,0 +1,279 @@
+"""Fits the judge: samples from the ring, a checkpoint every few minutes, a log of figures on held-out scans."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from tqdm import tqdm
+
+from segae.train import data, feed
+from segae.train.data import HELD_OUT
+from segae.train.losses import Targets, dice_of, judge_loss
+from segae.train.network import Judge, Judgement, Widths
+from segae.train.sources import Mixture
+from segae.train.synthesis import MASK_CHANNEL, RECIPE, STRUCTURES, Samples, Visit
+from segae.train.text import embeddings, facts
+
+log = logging.getLogger("segae.train")
+
+CHECKPOINT = "checkpoint.pt"
+_FILES_AT_ONCE = 4
+# Batches that are shrunk while the learning rate is high: they cost less than half, and a second scale does no harm.
+_SMALL_SHARE = 0.65
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What `fit` may be told; stored in the model card.
+
+    Attributes
+    ----------
+    steps, batch, rate
+        Optimiser steps, samples in each, and the peak learning rate.
+    seed : int
+    ring : int
+        Sample files kept on disk, 1024 samples each.
+    average : float
+        Decay of the running average of the weights, which is what is exported.
+    leave_out : tuple of str
+        Cases kept out of training, beside those of ``use=dev``.
+    synthetic : float
+        Share of the samples that come from synthetic scans.
+    """
+
+    steps: int = 8000
+    batch: int = 64
+    rate: float = 1.5e-3
+    seed: int = 0
+    ring: int = 48
+    average: float = 0.998
+    leave_out: tuple[str, ...] = HELD_OUT
+    synthetic: float = 0.5
+
+    def rate_factor(self, step: int) -> float:
+        """Warm-up, plateau, and a linear fall over the last quarter: a run can be prolonged before the fall begins."""
+        fall = (self.steps - step) / (0.25 * self.steps)
+        return float(np.clip(min((step + 1) / 200, fall), 0.01, 1.0))
+
+
+def new_judge(widths: Widths | None = None) -> Judge:
+    """Untrained network for the recipe and all structures of the registry."""
+    names = list(STRUCTURES)
+    text, plain = torch.from_numpy(embeddings(names)), torch.from_numpy(facts(names))
+    return Judge(text, plain, len(RECIPE.channels), MASK_CHANNEL, widths or Widths())
+
+
+def fit(folder: Path, work: Path, settings: Settings, *, threads: int, initial: Path | None = None, atlas: Path | None = None) -> Path:
+    """Train, or go on after a kill, and return the checkpoint.
+
+    Parameters
+    ----------
+    folder : Path
+        With ``cases.csv``.
+    work : Path
+        Samples, checkpoint and log; a run that is found there is continued.
+    settings : Settings
+    threads : int
+        For the network; one more process cuts the samples.
+    initial : Path, optional
+        Checkpoint whose averaged weights to start from.
+    atlas : Path, optional
+        Voxelised anatomy for synthetic scans; default: in `work`, built where it is missing.
+    """
+    work.mkdir(parents=True, exist_ok=True)
+    logging.basicConfig(
+        level=logging.INFO,
+        format="%(asctime)s %(message)s",
+        handlers=[logging.FileHandler(work / "fit.log"), logging.StreamHandler()],
+    )
+    torch.manual_seed(settings.seed)
+    source = Mixture(folder, settings.leave_out, settings.synthetic, atlas or work / "atlas.npz")
+    checks = held_out_samples(folder, settings.leave_out, work)
+    ring = feed.Ring(work / "ring", settings.ring)
+    producer = feed.start(ring, source, settings.seed)
+    torch.set_num_threads(threads)
+    run = Run(settings, trained=source.structures())
+    if initial is not None:
+        run.judge.load_state_dict(torch.load(initial, weights_only=True)["average"])
+    run.resume(work / CHECKPOINT)
+    feed.wait_for(ring, min(_FILES_AT_ONCE, settings.ring), producer)
+    run.train(ring, work / CHECKPOINT, checks)
+    producer.terminate()
+    return work / CHECKPOINT
+
+
+def held_out_samples(folder: Path, leave_out: tuple[str, ...], work: Path, each: int = 100) -> dict[str, Samples]:
+    """Samples of unchanged left-out scans, head-neck and body apart, the same in every run."""
+    chosen = [case for case in data.cases(folder, "train") if case.name in leave_out]
+    groups: dict[str, list[Samples]] = {}
+    for case in chosen:
+        rng = np.random.default_rng([7, *case.name.encode()])
+        many = each if case.name.startswith("kbp") else 6 * each
+        samples = Visit(data.load(case), rng).draw(many)
+        groups.setdefault("head-neck" if case.name.startswith("kbp") else case.name, []).append(samples)
+    return {name: Samples.join(parts) for name, parts in groups.items()}
+
+
+class Run:
+    """Network, running average, optimiser and place in the schedule."""
+
+    def __init__(self, settings: Settings, trained: set[str]) -> None:
+        self.settings = settings
+        self.trained = trained
+        self.judge = new_judge().to(memory_format=torch.channels_last)
+        self.average = torch.optim.swa_utils.AveragedModel(
+            self.judge, avg_fn=self._averaged, use_buffers=True
+        )
+        decayed = [p for p in self.judge.parameters() if p.ndim > 1]
+        free = [p for p in self.judge.parameters() if p.ndim <= 1]
+        groups = [{"params": decayed, "weight_decay": 0.02}, {"params": free, "weight_decay": 0.0}]
+        self.optimiser = torch.optim.AdamW(groups, lr=settings.rate, betas=(0.9, 0.98))
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimiser, settings.rate_factor)
+        self.step = 0
+        self.rng = np.random.default_rng(settings.seed)
+
+    def _averaged(self, average: Tensor, current: Tensor, count: Tensor | int) -> Tensor:
+        """Exponential average that forgets its beginning: the first weights are random."""
+        if not average.is_floating_point():
+            return current
+        decay = min(self.settings.average, (1 + float(count)) / (10 + float(count)))
+        return torch.lerp(current, average, decay)
+
+    def resume(self, file: Path) -> None:
+        """Continue from a checkpoint, if there is one."""
+        if not file.exists():
+            return
+        state = torch.load(file, weights_only=True)
+        self.judge.load_state_dict(state["judge"])
+        self.average.module.load_state_dict(state["average"])
+        self.average.n_averaged.fill_(state["averaged"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.schedule.last_epoch = state["step"]
+        self.step = state["step"]
+        torch.set_rng_state(state["torch_rng"])
+        self.rng.bit_generator.state = json.loads(state["numpy_rng"])
+        log.info("continued at step %d", self.step)
+
+    def save(self, file: Path) -> None:
+        """Write all that `resume` and `export` need; the file is replaced at once."""
+        state: dict[str, Any] = {
+            "judge": self.judge.state_dict(),
+            "average": self.average.module.state_dict(),
+            "averaged": int(self.average.n_averaged),
+            "optimiser": self.optimiser.state_dict(),
+            "step": self.step,
+            "torch_rng": torch.get_rng_state(),
+            "numpy_rng": json.dumps(self.rng.bit_generator.state),
+            "settings": json.dumps(asdict(self.settings)),
+            "trained": sorted(self.trained),
+        }
+        torch.save(state, file.with_suffix(".part"))
+        file.with_suffix(".part").replace(file)
+
+    def train(self, ring: feed.Ring, file: Path, checks: dict[str, Samples], every: int = 400) -> None:
+        """Run to the last step, checking and saving on the way."""
+        self.judge.train()
+        started, losses = time.monotonic(), []
+        bar = tqdm(total=self.settings.steps, initial=self.step, desc="fit", unit="step", mininterval=5)
+        for samples in self._batches(ring):
+            losses.append(self._learn(samples))
+            bar.update()
+            if self.step % every == 0 or self.step == self.settings.steps:
+                rate = every * self.settings.batch / (time.monotonic() - started)
+                figures = {name: correlation(self.average.module, held) for name, held in checks.items()}
+                log.info(
+                    "step %d loss %.4f, %.0f samples/s, held-out LCC %s",
+                    self.step, np.mean(losses), rate, {k: round(v, 4) for k, v in figures.items()},
+                )  # fmt: skip
+                self.save(file)
+                started, losses = time.monotonic(), []
+            if self.step >= self.settings.steps:
+                break
+        bar.close()
+
+    def _batches(self, ring: feed.Ring) -> Iterator[Samples]:
+        """Batches mixed from a few files at a time, without end."""
+        while True:
+            files = ring.files()
+            some = self.rng.choice(len(files), min(_FILES_AT_ONCE, len(files)), replace=False)
+            pool = Samples.join([ring.get(files[i]) for i in some])
+            order = self.rng.permutation(len(pool))
+            for start in range(0, len(order) - self.settings.batch + 1, self.settings.batch):
+                yield pool.take(order[start : start + self.settings.batch])
+
+    def _learn(self, samples: Samples) -> float:
+        slices, structure, targets = tensors(samples)
+        if self.settings.rate_factor(self.step) == 1.0 and self.rng.random() < _SMALL_SHARE:
+            slices, targets = shrunk(slices, targets)
+        loss = judge_loss(self.judge(jitter(slices), structure), targets)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.judge.parameters(), 1.0)
+        self.optimiser.step()
+        self.schedule.step()
+        self.average.update_parameters(self.judge)
+        self.step += 1
+        return loss.item()
+
+
+def shrunk(slices: Tensor, targets: Targets) -> tuple[Tensor, Targets]:
+    """Reduce slices and their truth to two thirds of their size."""
+    small = functional.interpolate(slices, scale_factor=2 / 3, mode="bilinear", antialias=True)
+    truth = functional.interpolate(targets.truth, scale_factor=2 / 3, mode="bilinear", antialias=True)
+    return small.contiguous(memory_format=torch.channels_last), targets._replace(truth=truth.clamp(0, 1))
+
+
+def jitter(slices: Tensor) -> Tensor:
+    """Brightness, contrast and grain of each sample's image channels anew, so that a sample seen twice differs."""
+    image = torch.tensor([channel.source == "image" for channel in RECIPE.channels])
+    shape = (len(slices), int(image.sum()), 1, 1)
+    gain, bias = 1 + 0.08 * torch.randn(len(slices), 1, 1, 1), 0.03 * torch.randn(shape)
+    seen = slices[:, image]
+    seen = (seen - 0.5) * gain + 0.5 + bias + 0.02 * torch.rand(len(slices), 1, 1, 1) * torch.randn_like(seen)
+    out = slices.clone()
+    out[:, image] = seen.clamp(0, 1)
+    return out
+
+
+def tensors(samples: Samples) -> tuple[Tensor, Tensor, Targets]:
+    """Samples as the network and the loss take them."""
+    slices = torch.from_numpy(samples.slices).float().div_(255).contiguous(memory_format=torch.channels_last)
+    shared, given, truth = torch.from_numpy(samples.pixels).float().unbind(1)
+    targets = Targets(
+        truth=torch.from_numpy(samples.truth).float().div_(255)[:, None],
+        precision=shared / given.clamp(min=1),
+        recall=shared / truth.clamp(min=1),
+        dice=2 * shared / (given + truth).clamp(min=1),
+        fraction=torch.from_numpy(samples.fraction),
+        given=(given > 0).float(),
+    )
+    return slices, torch.from_numpy(samples.structure.astype(np.int64)), targets
+
+
+@torch.no_grad()
+def judged(judge: nn.Module, samples: Samples, batch: int = 64) -> Judgement:
+    """Judgement of many samples."""
+    judge.eval()
+    parts = []
+    for start in range(0, len(samples), batch):
+        slices, structure, _ = tensors(samples.take(np.arange(start, min(start + batch, len(samples)))))
+        parts.append(judge(slices, structure))
+    return Judgement(*(torch.cat(column) for column in zip(*parts, strict=True)))
+
+
+def correlation(judge: nn.Module, samples: Samples) -> float:
+    """Pearson's r of predicted and true Dice, on slices where mask and truth share 20 pixels or more."""
+    said = dice_of(judged(judge, samples)).numpy()
+    true = tensors(samples)[2].dice.numpy()
+    counted = samples.pixels[:, 0] >= 20
+    return float(np.corrcoef(said[counted], true[counted])[0, 1])

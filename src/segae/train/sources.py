@@ -1,0 +1,109 @@
+"""Where samples come from: real scans, augmented anew for every visit, and synthetic ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from segae import structures
+from segae.train import data
+from segae.train.augment import augmented
+from segae.train.data import LabelledScan
+from segae.train.synthesis import Samples, Visit
+
+# Synthetic scans are drawn with at most so many voxels: 3 s each on one core.
+_SYNTHETIC_VOXELS = 6_000_000
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """Endless samples of training scans. Small, so that it can be sent to another process.
+
+    Attributes
+    ----------
+    folder : Path
+        With ``cases.csv``, and ``anatomy`` where `synthetic` is not 0.
+    leave_out : tuple of str
+        Cases that are not used.
+    synthetic : float
+        Share of the visits that go to synthetic scans.
+    atlas : Path
+        Voxelised atlas; built where it is missing (minutes).
+    shard : int
+        Samples per item, mixed from `open_visits` scans, one of which is replaced per item.
+    """
+
+    folder: Path
+    leave_out: tuple[str, ...]
+    synthetic: float
+    atlas: Path
+    shard: int = 1024
+    open_visits: int = 10
+
+    def __call__(self, rng: np.random.Generator) -> Iterator[Samples]:
+        """Yield samples without end."""
+        draw_real = self._real()
+        draw_synthetic = synthetic_scans(self.atlas, self.folder / "anatomy") if self.synthetic > 0 else draw_real
+
+        def visit() -> Visit:
+            return Visit((draw_synthetic if rng.random() < self.synthetic else draw_real)(rng), rng)
+
+        visits = [visit() for _ in range(self.open_visits)]
+        while True:
+            samples = Samples.join([v.draw(-(-self.shard // len(visits))) for v in visits])
+            yield samples.take(rng.permutation(len(samples))[: self.shard])
+            visits = [*visits[1:], visit()]
+
+    def structures(self) -> set[str]:
+        """Names of which samples are drawn."""
+        seen = {name for case in training_cases(self.folder, self.leave_out) for name in data.load(case).parts}
+        if self.synthetic > 0:
+            seen |= set(synthetic_parts(self.atlas, self.folder / "anatomy"))
+        return seen
+
+    def _real(self) -> Callable[[np.random.Generator], LabelledScan]:
+        scans = [data.load(case) for case in training_cases(self.folder, self.leave_out)]
+        weight = np.array([_weight(scan) for scan in scans])
+
+        def draw(rng: np.random.Generator) -> LabelledScan:
+            return augmented(scans[rng.choice(len(scans), p=weight / weight.sum())], rng)
+
+        return draw
+
+
+def training_cases(folder: Path, leave_out: tuple[str, ...]) -> list[data.Case]:
+    """Labelled cases that may be trained on."""
+    return [case for case in data.cases(folder, "train") if case.name not in leave_out]
+
+
+def _weight(scan: LabelledScan) -> float:
+    """Clinical head-neck scans are many and alike; together they get about a third of the samples."""
+    return 0.4 if scan.case.startswith("kbp") else 2 * float(len(scan.parts)) ** 0.5
+
+
+def synthetic_scans(atlas: Path, anatomy: Path) -> Callable[[np.random.Generator], LabelledScan]:
+    """Return a function that draws synthetic scans."""
+    from segae.train.anatomy import load_atlas
+    from segae.train.ct import generate
+
+    body = load_atlas(atlas, anatomy)
+    parts = synthetic_parts(atlas, anatomy)
+
+    def draw(rng: np.random.Generator) -> LabelledScan:
+        made = generate(int(rng.integers(2**31)), body, max_voxels=_SYNTHETIC_VOXELS)
+        scan = LabelledScan("synthetic", made.ct, made.labels, parts, made.spacing_mm)
+        return augmented(scan, rng, shape_changes=False)
+
+    return draw
+
+
+def synthetic_parts(atlas: Path, anatomy: Path) -> dict[str, tuple[int, ...]]:
+    """Structures of the atlas -> label values that make them up."""
+    from segae.train.anatomy import load_atlas, union_ids
+
+    names = load_atlas(atlas, anatomy).names
+    parts = {name: tuple(int(i) for i in union_ids(name, names)) for name in structures.names()}
+    return {name: values for name, values in parts.items() if values}

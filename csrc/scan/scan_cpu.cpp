@@ -85,12 +85,17 @@ void book_run(T value, int64_t outer, int64_t middle, int64_t begin, int64_t end
     if (!std::isfinite(number)) {
       table.non_finite += end - begin;
     } else if (number != std::floor(number) || std::abs(number) > 0x1p53) {
+      if (table.fractional == 0) table.fractional_example = number;
       table.fractional += end - begin;
-      table.fractional_example = number;
     } else {
       table.add_run(static_cast<int64_t>(number), outer, middle, begin, end);
     }
   } else {
+    if constexpr (std::is_same_v<T, uint64_t>) {
+      if (value > static_cast<uint64_t>(std::numeric_limits<int64_t>::max())) {
+        throw std::invalid_argument("the value " + std::to_string(value) + " is too large for a label");
+      }
+    }
     if (value != 0) table.add_run(static_cast<int64_t>(value), outer, middle, begin, end);
   }
 }

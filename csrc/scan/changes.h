@@ -13,6 +13,8 @@
 #endif
 #if defined(_MSC_VER)
 #include <intrin.h>
+#elif __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "segae gathers bytes of words from the lowest up: little-endian CPUs only."
 #endif
 
 namespace segae {
@@ -43,8 +45,17 @@ inline uint64_t changed_bytes(const std::byte* at, int64_t step) {
   if (bits(_mm_and_si128(_mm_and_si128(a, b), _mm_and_si128(c, d))) == 0xFFFF) return 0;
   return ~(bits(a) | bits(b) << 16 | bits(c) << 32 | bits(d) << 48);
 #else
+  constexpr uint64_t kLow7 = 0x7F7F7F7F7F7F7F7F, kTop = 0x8080808080808080, kGather = 0x0102040810204080;
+  const auto difference = [&](int64_t i) { return load<uint64_t>(at + i) ^ load<uint64_t>(at + i + step); };
+  uint64_t any = 0;
+  for (int64_t i = 0; i < kChangeBlock; i += 8) any |= difference(i);
+  if (any == 0) return 0;
   uint64_t changed = 0;
-  for (int64_t i = 0; i < kChangeBlock; ++i) changed |= static_cast<uint64_t>(at[i] != at[i + step]) << i;
+  for (int64_t i = 0; i < kChangeBlock; i += 8) {
+    const uint64_t word = difference(i);
+    const uint64_t top_bits = (((word & kLow7) + kLow7) | word) & kTop;  // of the bytes that are not 0
+    changed |= ((top_bits >> 7) * kGather >> 56) << i;
+  }
   return changed;
 #endif
 }

@@ -3,6 +3,8 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <algorithm>
+#include <cmath>
 #include <string>
 
 #include "components/components.h"
@@ -60,9 +62,12 @@ void check_same_shape(const VolumeView& a, const VolumeView& b, const char* name
 
 void check_spacing(const Double3& spacing_mm) {
   for (const double step : spacing_mm) {
-    if (!(step > 0)) throw py::value_error("spacing_mm: expected three positive numbers");
+    if (!(step > 0) || !std::isfinite(step)) throw py::value_error("spacing_mm: expected three positive numbers");
   }
 }
+
+// Positions are added and truncated to int64 later; no volume reaches further.
+constexpr double kFarthestVoxel = 0x1p40;
 
 using Indices = py::array_t<int64_t, py::array::c_style | py::array::forcecast>;
 using Numbers = py::array_t<double, py::array::c_style | py::array::forcecast>;
@@ -104,8 +109,8 @@ py::array_t<int64_t> bind_plane_boxes(const py::array& volume, int axis, const I
   for (py::ssize_t i = 0; i < n; ++i) {
     const int64_t* window = windows.data(i, 0);
     if (indices.at(i) < 0 || indices.at(i) >= input.shape[static_cast<size_t>(axis)] || window[0] < 0 ||
-        window[1] > rows || window[2] < 0 || window[3] > columns) {
-      throw py::index_error("indices, windows: outside the volume");
+        window[1] < window[0] || window[1] > rows || window[2] < 0 || window[3] < window[2] || window[3] > columns) {
+      throw py::index_error("indices, windows: outside the volume, or ends before begins");
     }
   }
   py::array_t<int64_t> boxes({n, py::ssize_t{4}});
@@ -134,6 +139,12 @@ py::array_t<float> bind_sample(const py::array& image, const std::optional<py::a
   for (py::ssize_t i = 0; i < n; ++i) {
     const double* box = boxes.data(i, 0);
     if (!(box[1] > box[0] && box[3] > box[2])) throw py::value_error("boxes: a crop has no extent");
+    if (!std::all_of(box, box + 4, [](double edge) { return std::abs(edge) < kFarthestVoxel; })) {
+      throw py::value_error("boxes: a crop lies absurdly far away");
+    }
+    if (std::abs(static_cast<double>(indices.at(i))) > kFarthestVoxel) {
+      throw py::value_error("indices: a slice lies absurdly far away");
+    }
     planes.push_back({indices.at(i), box[0], box[1], box[2], box[3], labels.at(i)});
   }
   py::array_t<float> slices({n, static_cast<py::ssize_t>(spec.channels.size()), static_cast<py::ssize_t>(spec.height),
@@ -215,7 +226,12 @@ PYBIND11_MODULE(_core, m) {
 
   py::class_<Channel>(m, "Channel")
       .def(py::init([](bool is_mask, int64_t offset, double low, double high, double gain, double bias) {
-             if (!(high > low)) throw py::value_error("high: must exceed low");
+             if (!(static_cast<float>(high) > static_cast<float>(low)) || !std::isfinite(high - low)) {
+               throw py::value_error("low, high: expected a finite window, high above low");
+             }
+             if (std::abs(static_cast<double>(offset)) > kFarthestVoxel) {
+               throw py::value_error("offset: lies absurdly far away");
+             }
              return Channel{is_mask, offset, low, high, gain, bias};
            }),
            py::kw_only(), py::arg("is_mask"), py::arg("offset") = 0, py::arg("low") = 0.0, py::arg("high") = 1.0,

@@ -8,6 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tiny_models
+from hypothesis import settings
+
+# The same examples in every run, however slow the machine.
+settings.register_profile("segae", derandomize=True, deadline=None, database=None, max_examples=60)
+settings.load_profile("segae")
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 #include "measure/measure.h"
 
+#include <optional>
 #include <vector>
 
 #include "distance/distance.h"
@@ -10,13 +11,13 @@ namespace segae {
 
 namespace {
 
-SurfaceCounts count_surfaces(const MaskView& given, const MaskView& truth, bool in_plane, const Double3& spacing_mm,
-                             double tolerance_mm, int threads) {
+SurfaceCounts count_surfaces(const MaskView& given, const MaskView& truth, std::optional<int> slice_axis,
+                             const Double3& spacing_mm, double tolerance_mm, int threads) {
   const size_t n = static_cast<size_t>(given.volume.voxels());
   std::vector<uint8_t> given_border(n), truth_border(n);
   std::vector<float> distance(n);
-  mark_border_cpu(given, in_plane, threads, given_border.data());
-  mark_border_cpu(truth, in_plane, threads, truth_border.data());
+  mark_border_cpu(given, slice_axis, threads, given_border.data());
+  mark_border_cpu(truth, slice_axis, threads, truth_border.data());
   const double limit = tolerance_mm * (1 + 1e-6);
   const auto close = [&](const std::vector<uint8_t>& border, const std::vector<uint8_t>& seeds, int64_t& all,
                          int64_t& near) {
@@ -49,13 +50,13 @@ void overlap(const MaskView& given, const MaskView& truth, int axis, int threads
 
 SurfaceCounts surface_counts(const MaskView& given, const MaskView& truth, const Double3& spacing_mm,
                              double tolerance_mm, int threads) {
-  return count_surfaces(given, truth, false, spacing_mm, tolerance_mm, threads);
+  return count_surfaces(given, truth, std::nullopt, spacing_mm, tolerance_mm, threads);
 }
 
 void surface_counts_per_slice(const MaskView& given, const MaskView& truth, int axis, const Double3& spacing_mm,
                               double tolerance_mm, int threads, SurfaceCounts* out) {
   parallel_for(given.volume.shape[static_cast<size_t>(axis)], threads, [&](int64_t i) {
-    out[i] = count_surfaces(slice_of(given, axis, i), slice_of(truth, axis, i), true, spacing_mm, tolerance_mm, 1);
+    out[i] = count_surfaces(slice_of(given, axis, i), slice_of(truth, axis, i), axis, spacing_mm, tolerance_mm, 1);
   });
 }
 

@@ -34,7 +34,7 @@ void overlap_slice_cpu(const MaskView& given, const MaskView& truth, int axis, i
   out[0] = both, out[1] = in_a, out[2] = in_b;
 }
 
-void mark_border_cpu(const MaskView& mask, bool flat_axis_is_open, int threads, uint8_t* border) {
+void mark_border_cpu(const MaskView& mask, std::optional<int> skipped_axis, int threads, uint8_t* border) {
   const VolumeView& volume = mask.volume;
   const auto [depth, height, width] = volume.shape;
   std::vector<uint8_t> inside(static_cast<size_t>(volume.voxels()));
@@ -56,7 +56,7 @@ void mark_border_cpu(const MaskView& mask, bool flat_axis_is_open, int threads, 
         const Int3 position{z, y, x};
         bool open = false;
         for (size_t axis = 0; axis < 3; ++axis) {
-          if (flat_axis_is_open && volume.shape[axis] == 1) continue;
+          if (skipped_axis == static_cast<int>(axis)) continue;
           const bool first = position[axis] == 0;
           const bool last = position[axis] + 1 == volume.shape[axis];
           open = open || first || last || !inside[static_cast<size_t>(here - step[axis])] ||

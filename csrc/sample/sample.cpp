@@ -14,7 +14,7 @@ FilterBank bank(double from, double to, int64_t size, int64_t extent, bool stop_
   int64_t low = 0, high = extent;
   if (stop_at_crop) {
     low = std::max<int64_t>(low, static_cast<int64_t>(from));
-    high = std::min<int64_t>(high, static_cast<int64_t>(to));
+    high = std::max(low, std::min<int64_t>(high, static_cast<int64_t>(to)));
   }
   return make_filter_bank(from, to, size, low, high);
 }

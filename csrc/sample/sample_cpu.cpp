@@ -9,7 +9,7 @@ FilterBank make_filter_bank(double from, double to, int64_t size, int64_t low, i
   FilterBank bank;
   const double scale = (to - from) / static_cast<double>(size);
   const double support = std::max(scale, 1.0);
-  bank.taps = static_cast<int64_t>(std::ceil(support)) * 2 + 1;
+  bank.taps = std::min(static_cast<int64_t>(std::ceil(support)) * 2 + 1, high - low);
   bank.first.assign(static_cast<size_t>(size), -1);
   bank.count.assign(static_cast<size_t>(size), 0);
   bank.weight.assign(static_cast<size_t>(size * bank.taps), 0.0);

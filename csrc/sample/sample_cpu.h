@@ -13,7 +13,7 @@ struct FilterBank {
   int64_t begin = 0, end = 0;  // source pixels that any output needs
 };
 
-// Taps for `size` output pixels over [from, to) of a source that exists in [low, high).
+// Taps for `size` output pixels over [from, to) of a source that exists in [low, high), low <= high.
 FilterBank make_filter_bank(double from, double to, int64_t size, int64_t low, int64_t high);
 
 // One channel of one plane. `source` is the array that the channel reads, `label` what counts as mask in it.

@@ -26,11 +26,11 @@ struct LabelStats {
 struct ScanResult {
   std::vector<LabelStats> labels;  // ascending, without 0
   int64_t fractional = 0;          // voxels whose value is no integer
-  double fractional_example = 0;   // one such value
+  double fractional_example = 0;   // the first such value in memory
   int64_t non_finite = 0;          // NaN or infinite voxels, counted as background
 };
 
-// Throws std::invalid_argument when there are more than kMaxLabels labels.
+// Throws std::invalid_argument when there are more than kMaxLabels labels, or one does not fit int64.
 ScanResult scan(const VolumeView& volume, int threads);
 
 // In-plane bounding boxes of single slices: for i in [0, n) the voxels of `volume` equal to labels[i] in slice

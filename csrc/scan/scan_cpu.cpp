@@ -4,39 +4,32 @@
 #include <cmath>
 #include <string>
 
+#include "scan/changes.h"
+
 namespace segae {
 
 AreaTable::AreaTable(const Int3& shape)
-    : shape_(shape), row_(static_cast<size_t>(shape[0] + shape[1] + shape[2] + 1)), direct_(kDirect, -1) {}
+    : middle_at_(shape[0]),
+      inner_at_(shape[0] + shape[1]),
+      size_(shape[0] + shape[1] + shape[2] + 1),
+      direct_(kDirect, nullptr) {}
 
-int64_t* AreaTable::profiles(int64_t label) {
-  const bool is_direct = label >= 0 && label < kDirect;
-  int32_t& slot = is_direct ? direct_[static_cast<size_t>(label)] : hashed_.try_emplace(label, -1).first->second;
-  if (slot < 0) {
-    if (static_cast<int64_t>(labels_.size()) == kMaxLabels) {
+int64_t* AreaTable::find_or_add(int64_t label) {
+  int64_t*& area = label >= 0 && label < kDirect ? direct_[static_cast<size_t>(label)] : hashed_[label];
+  if (area == nullptr) {
+    if (static_cast<int64_t>(entries_.size()) == kMaxLabels) {
       throw std::invalid_argument("more than " + std::to_string(kMaxLabels) + " distinct values");
     }
-    slot = static_cast<int32_t>(labels_.size());
-    labels_.push_back(label);
-    areas_.resize(areas_.size() + row_);
+    entries_.push_back({label, std::make_unique<int64_t[]>(static_cast<size_t>(size_))});
+    area = entries_.back().area.get();
   }
-  return areas_.data() + static_cast<size_t>(slot) * row_;
-}
-
-void AreaTable::add_run(int64_t label, int64_t outer, int64_t middle, int64_t begin, int64_t end) {
-  int64_t* area = profiles(label);
-  area[outer] += end - begin;
-  area[shape_[0] + middle] += end - begin;
-  int64_t* inner = area + shape_[0] + shape_[1];
-  ++inner[begin];
-  --inner[end];
+  return area;
 }
 
 void AreaTable::merge(const AreaTable& other) {
-  for (size_t slot = 0; slot < other.labels_.size(); ++slot) {
-    int64_t* into = profiles(other.labels_[slot]);
-    const int64_t* from = other.areas_.data() + slot * row_;
-    for (size_t i = 0; i < row_; ++i) into[i] += from[i];
+  for (const Entry& entry : other.entries_) {
+    int64_t* into = profiles(entry.label);
+    for (int64_t i = 0; i < size_; ++i) into[i] += entry.area[static_cast<size_t>(i)];
   }
   if (other.fractional > 0 && fractional == 0) fractional_example = other.fractional_example;
   fractional += other.fractional;
@@ -44,38 +37,6 @@ void AreaTable::merge(const AreaTable& other) {
 }
 
 namespace {
-
-// First position after `begin` whose bits differ from those at `begin`; items lie side by side.
-template <class T>
-int64_t run_end(const std::byte* row, int64_t begin, int64_t n) {
-  const T first = load<T>(row + begin * static_cast<int64_t>(sizeof(T)));
-  int64_t i = begin + 1;
-  if constexpr (sizeof(T) < 8) {
-    // Word by word: 32 bytes a step while all are equal, then item by item.
-    constexpr int64_t kItems = 8 / static_cast<int64_t>(sizeof(T));
-    uint64_t pattern;
-    for (int64_t k = 0; k < kItems; ++k) {
-      std::memcpy(reinterpret_cast<std::byte*>(&pattern) + k * static_cast<int64_t>(sizeof(T)), &first, sizeof(T));
-    }
-    while (i + 4 * kItems <= n) {
-      const std::byte* at = row + i * static_cast<int64_t>(sizeof(T));
-      const uint64_t difference = (load<uint64_t>(at) ^ pattern) | (load<uint64_t>(at + 8) ^ pattern) |
-                                  (load<uint64_t>(at + 16) ^ pattern) | (load<uint64_t>(at + 24) ^ pattern);
-      if (difference != 0) break;
-      i += 4 * kItems;
-    }
-  }
-  while (i < n && std::memcmp(row + i * static_cast<int64_t>(sizeof(T)), &first, sizeof(T)) == 0) ++i;
-  return i;
-}
-
-template <class T>
-int64_t run_end_strided(const std::byte* row, int64_t begin, int64_t n, int64_t stride) {
-  const T first = load<T>(row + begin * stride);
-  int64_t i = begin + 1;
-  while (i < n && std::memcmp(row + i * stride, &first, sizeof(T)) == 0) ++i;
-  return i;
-}
 
 template <class T>
 void book_run(T value, int64_t outer, int64_t middle, int64_t begin, int64_t end, AreaTable& table) {
@@ -85,28 +46,98 @@ void book_run(T value, int64_t outer, int64_t middle, int64_t begin, int64_t end
     if (!std::isfinite(number)) {
       table.non_finite += end - begin;
     } else if (number != std::floor(number) || std::abs(number) > 0x1p53) {
+      if (table.fractional == 0) table.fractional_example = number;
       table.fractional += end - begin;
-      table.fractional_example = number;
     } else {
       table.add_run(static_cast<int64_t>(number), outer, middle, begin, end);
     }
   } else {
+    if constexpr (std::is_same_v<T, uint64_t>) {
+      if (value > static_cast<uint64_t>(std::numeric_limits<int64_t>::max())) {
+        throw std::invalid_argument("the value " + std::to_string(value) + " is too large for a label");
+      }
+    }
     if (value != 0) table.add_run(static_cast<int64_t>(value), outer, middle, begin, end);
+  }
+}
+
+// Books the runs of `rows` rows of `n` items that lie without gaps in memory. Runs may reach across rows.
+template <class T>
+class DenseRuns {
+ public:
+  DenseRuns(const std::byte* items, int64_t n, int64_t outer, int64_t middle, AreaTable& table)
+      : items_(items), n_(n), outer_(outer), middle_(middle), table_(table) {}
+
+  // Ends the present run before item `end` and begins the next there.
+  void end_at(int64_t end) {
+    const T value = load<T>(items_ + begin_ * static_cast<int64_t>(sizeof(T)));
+    if (as_double(value) != 0) {
+      if (begin_ >= row_end_) enter_row(begin_ / n_);
+      while (row_end_ < end) {
+        book(value, row_end_);
+        begin_ = row_end_;
+        enter_row(row_ + 1);
+      }
+      book(value, end);
+    }
+    begin_ = end;
+  }
+
+ private:
+  void enter_row(int64_t row) {
+    row_ = row;
+    row_end_ = (row + 1) * n_;
+  }
+  void book(T value, int64_t end) {
+    const int64_t row_begin = row_end_ - n_;
+    book_run(value, outer_, middle_ + row_, begin_ - row_begin, end - row_begin, table_);
+  }
+
+  const std::byte* items_;
+  int64_t n_, outer_, middle_;
+  AreaTable& table_;
+  int64_t begin_ = 0, row_ = 0, row_end_ = n_;
+};
+
+template <class T>
+void scan_dense(const std::byte* items, int64_t rows, int64_t n, int64_t outer, int64_t middle, AreaTable& table) {
+  constexpr int64_t kChunk = 2048;
+  int64_t ends[kChunk];
+  DenseRuns<T> runs(items, n, outer, middle, table);
+  const int64_t last = rows * n - 1;
+  for (int64_t begin = 0; begin < last; begin += kChunk) {
+    const int64_t found = find_changes<sizeof(T)>(items, begin, std::min(begin + kChunk, last), ends);
+    for (int64_t i = 0; i < found; ++i) runs.end_at(ends[i]);
+  }
+  runs.end_at(last + 1);
+}
+
+template <class T>
+void scan_row(const std::byte* row, int64_t n, int64_t stride, int64_t outer, int64_t middle, AreaTable& table) {
+  for (int64_t i = 0; i < n;) {
+    const T value = load<T>(row + i * stride);
+    const int64_t begin = i++;
+    while (i < n && std::memcmp(row + i * stride, &value, sizeof(T)) == 0) ++i;
+    book_run(value, outer, middle, begin, i, table);
   }
 }
 
 template <class T>
 void scan_slices(const VolumeView& volume, int64_t first, int64_t last, AreaTable& table) {
   const auto [outer_n, middle_n, inner_n] = volume.shape;
-  const int64_t stride = volume.stride[2];
-  const bool dense = stride == static_cast<int64_t>(sizeof(T));
+  const bool dense_rows = volume.stride[2] == static_cast<int64_t>(sizeof(T));
+  const bool dense_slices = dense_rows && volume.stride[1] == inner_n * volume.stride[2];
   for (int64_t outer = first; outer < last; ++outer) {
+    if (dense_slices) {
+      scan_dense<T>(volume.at(outer, 0, 0), middle_n, inner_n, outer, 0, table);
+      continue;
+    }
     for (int64_t middle = 0; middle < middle_n; ++middle) {
       const std::byte* row = volume.at(outer, middle, 0);
-      for (int64_t i = 0; i < inner_n;) {
-        const int64_t end = dense ? run_end<T>(row, i, inner_n) : run_end_strided<T>(row, i, inner_n, stride);
-        book_run(load<T>(row + i * stride), outer, middle, i, end, table);
-        i = end;
+      if (dense_rows) {
+        scan_dense<T>(row, 1, inner_n, outer, middle, table);
+      } else {
+        scan_row<T>(row, inner_n, volume.stride[2], outer, middle, table);
       }
     }
   }

@@ -1,6 +1,7 @@
 // The kernels behind scan.h on the CPU, on a volume whose axes were brought into memory order.
 #pragma once
 
+#include <memory>
 #include <unordered_map>
 
 #include "scan/scan.h"
@@ -11,8 +12,18 @@ namespace segae {
 class AreaTable {
  public:
   explicit AreaTable(const Int3& shape);
-  void add_run(int64_t label, int64_t outer, int64_t middle, int64_t begin, int64_t end);
+
+  // Books items [begin, end) of the row (outer, middle).
+  void add_run(int64_t label, int64_t outer, int64_t middle, int64_t begin, int64_t end) {
+    int64_t* area = profiles(label);
+    area[outer] += end - begin;
+    area[middle_at_ + middle] += end - begin;
+    ++area[inner_at_ + begin];
+    --area[inner_at_ + end];
+  }
+
   void merge(const AreaTable& other);
+
   // Calls visit(label, outer, middle, inner) with pointers to the finished profiles.
   template <class Visit>
   void finish(Visit&& visit);
@@ -22,25 +33,30 @@ class AreaTable {
   int64_t non_finite = 0;
 
  private:
-  int64_t* profiles(int64_t label);
+  struct Entry {
+    int64_t label;
+    std::unique_ptr<int64_t[]> area;  // along outer, middle and inner; the last with one entry more
+  };
 
-  static constexpr int64_t kDirect = 65536;  // labels below are found by index, the others by hash
-  Int3 shape_;
-  size_t row_;  // entries a label: outer + middle + (inner + 1)
-  std::vector<int32_t> direct_;
-  std::unordered_map<int64_t, int32_t> hashed_;
-  std::vector<int64_t> labels_;
-  std::vector<int64_t> areas_;
+  int64_t* profiles(int64_t label) {
+    int64_t* const known = label >= 0 && label < kDirect ? direct_[static_cast<size_t>(label)] : nullptr;
+    return known ? known : find_or_add(label);
+  }
+  int64_t* find_or_add(int64_t label);
+
+  static constexpr int64_t kDirect = 4096;  // labels below are found by index, the others by hash
+  int64_t middle_at_, inner_at_, size_;     // of an entry's parts and whole
+  std::vector<int64_t*> direct_;
+  std::unordered_map<int64_t, int64_t*> hashed_;
+  std::vector<Entry> entries_;
 };
 
 template <class Visit>
 void AreaTable::finish(Visit&& visit) {
-  for (size_t slot = 0; slot < labels_.size(); ++slot) {
-    int64_t* outer = areas_.data() + slot * row_;
-    int64_t* middle = outer + shape_[0];
-    int64_t* inner = middle + shape_[1];
-    for (int64_t i = 1; i < shape_[2]; ++i) inner[i] += inner[i - 1];
-    visit(labels_[slot], outer, middle, inner);
+  for (const Entry& entry : entries_) {
+    int64_t* outer = entry.area.get();
+    for (int64_t i = inner_at_ + 1; i < size_; ++i) outer[i] += outer[i - 1];
+    visit(entry.label, outer, outer + middle_at_, outer + inner_at_);
   }
 }
 

@@ -1,0 +1,206 @@
+"""Errors of the outline: too tight, too wide, too smooth, trembling."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from segae import _core
+from segae.perturbation.error import Error, LevelError, Outcome, RenderedError, dice_of
+from segae.perturbation.kind import Kind, Params, between, noise_seed
+from segae.perturbation.scene import Bytes, Patch, Scene
+
+_LARGEST_NOISE = 3.0  # standard deviations; what lies beyond is held there, so that the reach is known
+
+
+def _moved_evenly(scene: Scene, most: float, *, outside: bool) -> Error:
+    sides = _core.Sides.OUTSIDE if outside else _core.Sides.INSIDE
+    box, squared = scene.squared(sides, most if outside else 0.0)
+    rule = _core.LevelRule(_core.Measure.DISTANCE, add=outside, remove=not outside, most=most)
+    level = _core.levels(box, scene.mask_in(box), rule, squared=squared, threads=scene.threads)
+    return LevelError(scene, box, level, most)
+
+
+def _wide_enough(scene: Scene, target_dice: float) -> float:
+    """Brunn and Minkowski: of all bodies of one volume the ball grows least."""
+    target = max(target_dice - 0.02, 0.01)
+    growth: float = ((2.0 - target) / target) ** (1.0 / 3.0)
+    return scene.sphere_mm * (growth - 1.0) + 2.0 * max(scene.spacing_mm)
+
+
+ERODE = Kind(
+    name="erode",
+    imitates="a mask drawn too tight: a cautious annotator, a network trained on partial-volume borders",
+    parameters={"radius_mm": "everything up to this far from the background is lost; (0, deepest point]"},
+    strength="radius_mm",
+    draw=lambda scene, rng: ({}, 0.95 * scene.depth_mm),
+    build=lambda scene, params, most: _moved_evenly(scene, most, outside=False),
+)
+
+DILATE = Kind(
+    name="dilate",
+    imitates="a mask drawn too wide: a generous annotator, a network's blurred border, a lower threshold",
+    parameters={"radius_mm": "everything up to this far from the mask is added; (0, 1.5 x radius of the equal ball]"},
+    strength="radius_mm",
+    draw=lambda scene, rng: ({}, 1.5 * scene.sphere_mm),
+    build=lambda scene, params, most: _moved_evenly(scene, most, outside=True),
+    enough=_wide_enough,
+)
+
+
+def _ball_moved(
+    box: _core.Box, mask: Bytes, radius_mm: float, *, add: bool, threads: int, within: Bytes | None = None
+) -> Bytes:
+    """Erosion or dilation by a ball; `within` holds back what may be added, or keeps what may not be lost."""
+    sides = _core.Sides.OUTSIDE if add else _core.Sides.INSIDE
+    squared = _core.signed_squared_distance(mask, box, sides, threads)
+    rule = _core.LevelRule(_core.Measure.DISTANCE, add=add, remove=not add, most=radius_mm)
+    level = _core.levels(box, mask, rule, other=within, squared=squared, threads=threads)
+    return _core.flip(box, mask, level, radius_mm, mask, threads)[0]
+
+
+def _there_and_back(scene: Scene, most: float, *, outwards: bool) -> Error:
+    """Opening (inwards first) or closing (outwards first) by a ball."""
+    step = int(np.clip((scene.voxels / 2e4) ** (1.0 / 3.0), 1, 4))
+
+    def moved(at: _core.Box, mask: Bytes, radius_mm: float) -> Bytes:
+        there = _ball_moved(at, mask, radius_mm, add=outwards, threads=scene.threads)
+        return _ball_moved(at, there, radius_mm, add=not outwards, threads=scene.threads, within=mask)
+
+    def render(radius_mm: float) -> Outcome:
+        near = scene.box(radius_mm if outwards else 0.0)
+        result = moved(near, scene.mask_in(near), radius_mm)
+        both, voxels, _ = _core.compare(near, result, scene.truth_in(near), scene.threads)
+        return Outcome(radius_mm, Patch(near, result), (both, voxels, scene.truth_voxels))
+
+    def estimate(radius_mm: float) -> float:
+        near = scene.box(radius_mm if outwards else 0.0)
+        thin, mask = _core.subsample(near, scene.mask_in(near), [step] * 3, scene.threads)
+        _, truth = _core.subsample(near, scene.truth_in(near), [step] * 3, scene.threads)
+        return dice_of(_core.compare(thin, moved(thin, mask, radius_mm), truth, scene.threads))
+
+    return RenderedError(scene, render, estimate, most)
+
+
+OPEN = Kind(
+    name="open",
+    imitates="thin processes and vessels lost: coarse networks, clean-up scripts, drawing with a round brush",
+    parameters={"radius_mm": "parts into which no ball of this radius fits are lost; (0, deepest point]"},
+    strength="radius_mm",
+    draw=lambda scene, rng: ({}, 0.95 * scene.depth_mm),
+    build=lambda scene, params, most: _there_and_back(scene, most, outwards=False),
+)
+
+CLOSE = Kind(
+    name="close",
+    imitates="hollows and gaps filled: outlines around concave or branching structures, canals drawn over",
+    parameters={"radius_mm": "background into which no ball of this radius fits is filled; (0, 1.5 x equal ball]"},
+    strength="radius_mm",
+    draw=lambda scene, rng: ({}, 1.5 * scene.sphere_mm),
+    build=lambda scene, params, most: _there_and_back(scene, most, outwards=True),
+)
+
+
+def _smooth(scene: Scene, params: Params, most: float) -> Error:
+    sigma = params["sigma_mm"]
+    box, squared = scene.squared(_core.Sides.BOTH, 3.0 * sigma)
+    field = _core.roughness(box, squared, sigma, scene.threads)
+    # The boundary moves by less than the blurred distance's range.
+    rule = _core.LevelRule(_core.Measure.FIELD, add=True, remove=True, most=most, most_push_mm=6.0 * sigma)
+    level = _core.levels(box, scene.mask_in(box), rule, squared=squared, field=field, threads=scene.threads)
+    return LevelError(scene, box, level, most)
+
+
+SMOOTH = Kind(
+    name="smooth",
+    imitates="rounded corners and lost detail: low-resolution networks, smoothing on export, contour splines",
+    parameters={
+        "sigma_mm": "width of the Gaussian that smooths the signed distance; [0.2, 0.7] x deepest point",
+        "amount": "share of the way from the given to the smoothed outline; (0, 1]",
+    },
+    strength="amount",
+    draw=lambda scene, rng: ({"sigma_mm": between(rng, 0.2, 0.7) * scene.depth_mm}, 1.0),
+    build=_smooth,
+)
+
+
+def noisy(scene: Scene, most: float, noise: list[_core.Noise], bias: float, spread: float) -> Error:
+    """The boundary moves by strength x (bias + noise), `noise` having the standard deviation `spread`."""
+    push = abs(bias) + _LARGEST_NOISE * spread
+    inset = min(scene.spacing_mm) / 2.0
+    box, squared = scene.squared(_core.Sides.BOTH, most * push + inset)
+    rule = _core.LevelRule(
+        _core.Measure.FIELD,
+        add=True,
+        remove=True,
+        most=most,
+        bias=bias,
+        most_push_mm=push,
+        inset_mm=inset,
+        noise=noise,
+    )
+    level = _core.levels(box, scene.mask_in(box), rule, squared=squared, threads=scene.threads)
+    return LevelError(scene, box, level, most)
+
+
+def _draw_jitter(scene: Scene, rng: np.random.Generator) -> tuple[Params, float]:
+    grid = max(between(rng, 0.6, 2.0) * scene.depth_mm, 2.0 * max(scene.spacing_mm))
+    return {"grid_mm": grid, "seed": noise_seed(rng)}, 0.5 * grid
+
+
+def _jitter(scene: Scene, params: Params, most: float) -> Error:
+    noise = [_core.Noise(params["seed"], [params["grid_mm"]] * 3, 1.0)]
+    return noisy(scene, most, noise, 0.0, 1.0)
+
+
+JITTER = Kind(
+    name="jitter",
+    imitates="an unsteady outline, too wide here and too tight there: quick contouring, uncertain borders",
+    parameters={
+        "grid_mm": "distance over which the error changes; [0.6, 2] x deepest point, at least two voxels",
+        "seed": "of the noise field",
+        "amplitude_mm": "standard deviation of the boundary's displacement; (0, grid_mm / 2]",
+    },
+    strength="amplitude_mm",
+    draw=_draw_jitter,
+    build=_jitter,
+)
+
+
+def _draw_slicewise(scene: Scene, rng: np.random.Generator) -> tuple[Params, float]:
+    wide = max(scene.extent_mm[1:])
+    return {
+        "axis": 0,
+        "wide_mm": between(rng, 0.8, 1.6) * wide,
+        "fine_mm": max(between(rng, 0.1, 0.25) * wide, 2.0 * max(scene.spacing_mm[1:])),
+        "fine_share": between(rng, 0.1, 0.5),
+        "seed": noise_seed(rng),
+    }, 0.5 * scene.depth_mm
+
+
+def _slicewise(scene: Scene, params: Params, most: float) -> Error:
+    def grid(mm: float) -> list[float]:
+        return [0.0 if axis == params["axis"] else mm for axis in range(3)]
+
+    share = params["fine_share"]
+    noise = [
+        _core.Noise(params["seed"], grid(params["wide_mm"]), 1.0 - share),
+        _core.Noise(params["seed"] + 1, grid(params["fine_mm"]), share),
+    ]
+    return noisy(scene, most, noise, 0.0, float(np.hypot(1.0 - share, share)))
+
+
+SLICEWISE = Kind(
+    name="slicewise",
+    imitates="slices contoured one by one in 2D: each a little shifted, wider or tighter than its neighbours",
+    parameters={
+        "axis": "slices lie across this axis of the volume in LPS [z, y, x]; 0",
+        "wide_mm": "distance over which a slice's error changes as a whole; [0.8, 1.6] x extent in the plane",
+        "fine_mm": "the same for its trembling; [0.1, 0.25] x extent in the plane",
+        "fine_share": "of the trembling in the error; [0.1, 0.5]",
+        "seed": "of the noise fields",
+        "amplitude_mm": "of the boundary's displacement; (0, deepest point / 2]",
+    },
+    strength="amplitude_mm",
+    draw=_draw_slicewise,
+    build=_slicewise,
+)

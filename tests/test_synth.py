@@ -52,7 +52,8 @@ def box_atlas() -> Atlas:
     labels[away < 115] = names["muscle"]
     labels[(away < 90) & (z > 840)] = names["abdominal_tissue"]
     for name, where in {
-        "lung_lower_lobe_right": (z > 1240) & (z < 1460) & (x < -20), "lung_lower_lobe_left": (z > 1240) & (z < 1460) & (x > 20),
+        "lung_lower_lobe_right": (z > 1240) & (z < 1460) & (x < -20),
+        "lung_lower_lobe_left": (z > 1240) & (z < 1460) & (x > 20),
         "liver": (z > 1110) & (z < 1240) & (x < 40), "colon": (z > 900) & (z < 1090) & (x > 40),
         "kidney_left": (z > 1080) & (z < 1180) & (x > 50), "brain": (z > 1620) & (z < 1770),
         "vertebrae_L3": (z > 1000) & (z < 1060) & (np.abs(x) < 30) & (y > -60),
@@ -121,6 +122,9 @@ def test_unions_name_known_structures() -> None:
 def test_the_meshes_become_plausible_organs(data: Path) -> None:
     atlas = build_atlas(data / "anatomy", 6.0)
     millilitres = np.bincount(atlas.labels.ravel(), minlength=256) * atlas.spacing_mm**3 / 1000
-    for name, low, high in (("liver", 1000, 2400), ("brain", 1100, 2200), ("lung_upper_lobe_right", 300, 1500), ("kidney_left", 80, 250),
-                            ("spinal_cord", 15, 80), ("vertebrae_L3", 30, 90), ("parotid_left", 8, 45)):  # fmt: skip
+    expected = {
+        "liver": (1000, 2400), "brain": (1100, 2200), "lung_upper_lobe_right": (300, 1500), "kidney_left": (80, 250),
+        "spinal_cord": (15, 80), "vertebrae_L3": (30, 90), "parotid_left": (8, 45),
+    }  # fmt: skip
+    for name, (low, high) in expected.items():
         assert low < millilitres[atlas.names[name]] < high, name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -75,17 +76,17 @@ def test_a_seed_gives_the_same_scan(box_atlas: Atlas) -> None:
 
 @pytest.mark.parametrize("region", REGIONS)
 def test_scans_look_like_ct(box_atlas: Atlas, region: str) -> None:
-    for seed in (1, 2):
-        scan = generate(seed, box_atlas, region=region, coarse=False, max_voxels=200_000)
-        assert scan.ct.dtype == np.int16
-        assert scan.labels.dtype == np.uint8
-        assert scan.ct.shape == scan.labels.shape
-        assert all(0.5 < s < 12 for s in scan.spacing_mm)
-        known = {structures.get(n).id for n in structures.names()} | {0}
-        assert set(np.unique(scan.labels)) <= known
-        flesh = scan.ct[np.isin(scan.labels, [box_atlas.names["muscle"], box_atlas.names["liver"]])]
-        assert -20 < np.median(flesh) < 200
-        assert np.median(scan.ct[scan.labels == box_atlas.names["fat"]]) < -40
+    scan = generate(1, box_atlas, region=region, coarse=False, max_voxels=200_000)
+    json.dumps(scan.meta)
+    assert scan.ct.dtype == np.int16
+    assert scan.labels.dtype == np.uint8
+    assert scan.ct.shape == scan.labels.shape
+    assert all(0.5 < s < 12 for s in scan.spacing_mm)
+    known = {structures.get(n).id for n in structures.names()} | {0}
+    assert set(np.unique(scan.labels)) <= known
+    flesh = scan.ct[np.isin(scan.labels, [box_atlas.names["muscle"], box_atlas.names["liver"]])]
+    assert -20 < np.median(flesh) < 200
+    assert np.median(scan.ct[scan.labels == box_atlas.names["fat"]]) < -40
 
 
 def test_coarse_scans_are_air_outside_the_treated_region(box_atlas: Atlas) -> None:
@@ -97,7 +98,7 @@ def test_coarse_scans_are_air_outside_the_treated_region(box_atlas: Atlas) -> No
 
 
 def test_max_voxels_is_kept(box_atlas: Atlas) -> None:
-    for seed in range(3):
+    for seed in range(2):
         scan = generate(seed, box_atlas, coarse=False, max_voxels=600_000)
         assert scan.ct.size * scan.meta["subslices"] <= 660_000  # rounding to whole slices and pixels
 

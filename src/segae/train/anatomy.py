@@ -58,7 +58,7 @@ _BY_NAME = (
 )  # fmt: skip
 _INSIDE_ORGANS = ("hepatic", "segment", "tributary", "biliary", "suprarenal")
 
-_VERSION = 2  # of the cache; raised when an atlas built from the same meshes would differ
+_VERSION = 3  # of the cache; raised when an atlas built from the same meshes would differ
 _LOW_MM = (690.0, -306.0, -330.0)  # the grid's first voxel, LPS (z, y, x); below lie the legs
 _HIGH_MM = (1800.0, 90.0, 330.0)
 

@@ -52,6 +52,7 @@ def fill_gaps(
     heart = closed(frame.mask(*[n for n in _MEDIASTINUM if n.startswith("heart")], step=2), 3)
     frame.paint("heart_tissue", heart, step=2)
     _discs(frame)
+    _first_sacral(frame)
     arm = _arms(frame, body)
     _rest(frame, body)
     return grow_vessels(frame), arm
@@ -71,7 +72,8 @@ def _under_diaphragm(frame: Frame) -> None:
     gap &= ~dome | (away < 5 / mm)
     owner = frame.labels[::step, ::step, ::step][tuple(nearest)]
     for name in organs:
-        frame.paint(name, gap & (owner == frame.names[name]), over=("diaphragm",), step=step)
+        # With the organ itself, so that no seam is left between it and what it gains.
+        frame.paint(name, (gap | solid) & (owner == frame.names[name]), over=("diaphragm",), step=step)
 
 
 def _head(frame: Frame, body: Mask) -> None:
@@ -195,6 +197,16 @@ def _discs(frame: Frame) -> None:
     frame.paint("disc", ndimage.binary_opening(gap, np.ones((1, 3, 3), bool)), over=("muscle", "soft"))
 
 
+def _first_sacral(frame: Frame) -> None:
+    """The sacrum's first 32 mm along its axis, which leans backwards."""
+    sacrum = frame.mask("sacrum")
+    place = ndimage.find_objects(sacrum.astype(np.int8))[0]
+    z, y, _ = frame.grid(place)
+    along = -0.86 * (z - 1000) + 0.51 * (y + 75)
+    part = frame.labels[place]
+    part[sacrum[place] & (along < 32)] = frame.names["vertebrae_S1"]
+
+
 def _lungs(frame: Frame, body: Mask, bronchi: dict[str, NDArray[np.float64]]) -> None:
     """The rib cage's inside above the diaphragm, less the mediastinum; lobes by the nearest segmental bronchus."""
     step, mm = 2, 2 * frame.spacing
@@ -305,7 +317,10 @@ def _thicken_muscles(frame: Frame, body: Mask) -> None:
         "sacrum", "costal_cartilages",
         *frame.starting("sternum", "hip_", "femur", "scapula", "humerus", "rib_", "vertebrae"), step=step,
     )  # fmt: skip
-    gap = closed(flesh | bone, 11 / mm) & (ndimage.distance_transform_edt(body[::step, ::step, ::step]) > 6 / mm)
+    neck = round((1470 - frame.low[0]) / mm)  # where fat planes between the muscles are what one sees
+    gap = closed(flesh | bone, 11 / mm)
+    gap[neck:] = closed(flesh[neck:], 4.5 / mm)
+    gap &= ndimage.distance_transform_edt(body[::step, ::step, ::step]) > 6 / mm
     nearest = ndimage.distance_transform_edt(~flesh, return_distances=False, return_indices=True)
     coarse = frame.labels[::step, ::step, ::step]
     owner = coarse[tuple(nearest)]

@@ -19,7 +19,7 @@ def add_table(
     lowest = int(np.flatnonzero(np.any(columns, axis=1)).max()) * spacing_mm[1]
     y, x = np.ogrid[: hu.shape[1], : hu.shape[2]]
     y, x = y * spacing_mm[1], (x - hu.shape[2] / 2) * spacing_mm[2]
-    bend = rng.choice([0.0, rng.uniform(0.0006, 0.0022)])
+    bend = rng.choice([0.0, rng.uniform(0.0004, 0.0011)])
     top = lowest + rng.uniform(1, 25) - bend * x**2
     thick, half, shell = rng.uniform(25, 70), rng.uniform(180, 270), rng.uniform(1.5, 4)
     inside = (y > top) & (y < top + thick - bend * x**2) & (np.abs(x) < half)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -52,7 +53,8 @@ def box_atlas() -> Atlas:
     labels[away < 115] = names["muscle"]
     labels[(away < 90) & (z > 840)] = names["abdominal_tissue"]
     for name, where in {
-        "lung_lower_lobe_right": (z > 1240) & (z < 1460) & (x < -20), "lung_lower_lobe_left": (z > 1240) & (z < 1460) & (x > 20),
+        "lung_lower_lobe_right": (z > 1240) & (z < 1460) & (x < -20),
+        "lung_lower_lobe_left": (z > 1240) & (z < 1460) & (x > 20),
         "liver": (z > 1110) & (z < 1240) & (x < 40), "colon": (z > 900) & (z < 1090) & (x > 40),
         "kidney_left": (z > 1080) & (z < 1180) & (x > 50), "brain": (z > 1620) & (z < 1770),
         "vertebrae_L3": (z > 1000) & (z < 1060) & (np.abs(x) < 30) & (y > -60),
@@ -74,17 +76,17 @@ def test_a_seed_gives_the_same_scan(box_atlas: Atlas) -> None:
 
 @pytest.mark.parametrize("region", REGIONS)
 def test_scans_look_like_ct(box_atlas: Atlas, region: str) -> None:
-    for seed in (1, 2):
-        scan = generate(seed, box_atlas, region=region, coarse=False, max_voxels=200_000)
-        assert scan.ct.dtype == np.int16
-        assert scan.labels.dtype == np.uint8
-        assert scan.ct.shape == scan.labels.shape
-        assert all(0.5 < s < 12 for s in scan.spacing_mm)
-        known = {structures.get(n).id for n in structures.names()} | {0}
-        assert set(np.unique(scan.labels)) <= known
-        flesh = scan.ct[np.isin(scan.labels, [box_atlas.names["muscle"], box_atlas.names["liver"]])]
-        assert -20 < np.median(flesh) < 200
-        assert np.median(scan.ct[scan.labels == box_atlas.names["fat"]]) < -40
+    scan = generate(1, box_atlas, region=region, coarse=False, max_voxels=200_000)
+    json.dumps(scan.meta)
+    assert scan.ct.dtype == np.int16
+    assert scan.labels.dtype == np.uint8
+    assert scan.ct.shape == scan.labels.shape
+    assert all(0.5 < s < 12 for s in scan.spacing_mm)
+    known = {structures.get(n).id for n in structures.names()} | {0}
+    assert set(np.unique(scan.labels)) <= known
+    flesh = scan.ct[np.isin(scan.labels, [box_atlas.names["muscle"], box_atlas.names["liver"]])]
+    assert -20 < np.median(flesh) < 200
+    assert np.median(scan.ct[scan.labels == box_atlas.names["fat"]]) < -40
 
 
 def test_coarse_scans_are_air_outside_the_treated_region(box_atlas: Atlas) -> None:
@@ -96,7 +98,7 @@ def test_coarse_scans_are_air_outside_the_treated_region(box_atlas: Atlas) -> No
 
 
 def test_max_voxels_is_kept(box_atlas: Atlas) -> None:
-    for seed in range(3):
+    for seed in range(2):
         scan = generate(seed, box_atlas, coarse=False, max_voxels=600_000)
         assert scan.ct.size * scan.meta["subslices"] <= 660_000  # rounding to whole slices and pixels
 
@@ -121,6 +123,9 @@ def test_unions_name_known_structures() -> None:
 def test_the_meshes_become_plausible_organs(data: Path) -> None:
     atlas = build_atlas(data / "anatomy", 6.0)
     millilitres = np.bincount(atlas.labels.ravel(), minlength=256) * atlas.spacing_mm**3 / 1000
-    for name, low, high in (("liver", 1000, 2400), ("brain", 1100, 2200), ("lung_upper_lobe_right", 300, 1500), ("kidney_left", 80, 250),
-                            ("spinal_cord", 15, 80), ("vertebrae_L3", 30, 90), ("parotid_left", 8, 45)):  # fmt: skip
+    expected = {
+        "liver": (1000, 2400), "brain": (1100, 2200), "lung_upper_lobe_right": (300, 1500), "kidney_left": (80, 250),
+        "spinal_cord": (15, 80), "vertebrae_L3": (30, 90), "parotid_left": (8, 45),
+    }  # fmt: skip
+    for name, (low, high) in expected.items():
         assert low < millilitres[atlas.names[name]] < high, name

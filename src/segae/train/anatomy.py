@@ -58,6 +58,7 @@ _BY_NAME = (
 )  # fmt: skip
 _INSIDE_ORGANS = ("hepatic", "segment", "tributary", "biliary", "suprarenal")
 
+_VERSION = 3  # of the cache; raised when an atlas built from the same meshes would differ
 _LOW_MM = (690.0, -306.0, -330.0)  # the grid's first voxel, LPS (z, y, x); below lie the legs
 _HIGH_MM = (1800.0, 90.0, 330.0)
 
@@ -73,7 +74,8 @@ class Atlas:
     depth
         uint8, distance to the border of the voxel's own label in 0.1 mm, at most 25.5 mm.
     skin
-        uint8, ``128 + 2 * s`` with the signed distance s to the body's surface in mm, positive outside.
+        uint8, ``128 + 2 * s`` with the signed distance s in mm to the surface of the body
+        without its arms, positive outside.
     vessel
         uint8, filled fraction (of 255) of the vessels inside lungs and liver.
     arm
@@ -100,7 +102,7 @@ def union_ids(name: str, names: dict[str, int]) -> list[int]:
 
 
 def load_atlas(cache: Path, anatomy_dir: Path, *, spacing_mm: float = 1.5) -> Atlas:
-    """Read the atlas, or build it (minutes) and write it.
+    """Read the atlas, or build it (minutes) and write it, also where an older version of segae wrote it.
 
     Parameters
     ----------
@@ -111,23 +113,24 @@ def load_atlas(cache: Path, anatomy_dir: Path, *, spacing_mm: float = 1.5) -> At
     spacing_mm
         Voxel size of an atlas that has to be built.
     """
-    if not cache.exists():
-        atlas = build_atlas(anatomy_dir, spacing_mm)
-        cache.parent.mkdir(parents=True, exist_ok=True)
-        meta = {"names": atlas.names, "spacing_mm": atlas.spacing_mm, "origin_mm": atlas.origin_mm}
-        partial = cache.with_suffix(".partial.npz")
-        np.savez_compressed(
-            partial, labels=atlas.labels, depth=atlas.depth, skin=atlas.skin, vessel=atlas.vessel,
-            arm=np.packbits(atlas.arm), meta=np.array(json.dumps(meta)),
-        )  # fmt: skip
-        partial.replace(cache)
-        return atlas
-    with np.load(cache, allow_pickle=False) as stored:
-        meta = json.loads(str(stored["meta"]))
-        labels = stored["labels"]
-        arm = np.unpackbits(stored["arm"], count=labels.size).reshape(labels.shape).astype(bool)
-        return Atlas(labels, stored["depth"], stored["skin"], stored["vessel"], arm, meta["names"],
-                     float(meta["spacing_mm"]), tuple(meta["origin_mm"]))  # fmt: skip
+    if cache.exists():
+        with np.load(cache, allow_pickle=False) as stored:
+            meta = json.loads(str(stored["meta"]))
+            if meta.get("version") == _VERSION:
+                labels = stored["labels"]
+                arm = np.unpackbits(stored["arm"], count=labels.size).reshape(labels.shape).astype(bool)
+                return Atlas(labels, stored["depth"], stored["skin"], stored["vessel"], arm, meta["names"],
+                             float(meta["spacing_mm"]), tuple(meta["origin_mm"]))  # fmt: skip
+    atlas = build_atlas(anatomy_dir, spacing_mm)
+    cache.parent.mkdir(parents=True, exist_ok=True)
+    meta = {"version": _VERSION, "names": atlas.names, "spacing_mm": atlas.spacing_mm, "origin_mm": atlas.origin_mm}
+    partial = cache.with_suffix(".partial.npz")
+    np.savez_compressed(
+        partial, labels=atlas.labels, depth=atlas.depth, skin=atlas.skin, vessel=atlas.vessel,
+        arm=np.packbits(atlas.arm), meta=np.array(json.dumps(meta)),
+    )  # fmt: skip
+    partial.replace(cache)
+    return atlas
 
 
 def build_atlas(anatomy_dir: Path, spacing_mm: float) -> Atlas:
@@ -162,7 +165,9 @@ def build_atlas(anatomy_dir: Path, spacing_mm: float) -> Atlas:
     for at in range(shape[0]):
         body[at] = ndimage.binary_fill_holes(body[at])
     vessel, arm = fill_gaps(labels, body, bronchi, names, spacing_mm, _LOW_MM)
-    return Atlas(labels, _depth(labels, spacing_mm), _skin(body, spacing_mm), vessel, arm, names, spacing_mm, _LOW_MM)
+    return Atlas(
+        labels, _depth(labels, spacing_mm), _skin(body & ~arm, spacing_mm), vessel, arm, names, spacing_mm, _LOW_MM
+    )
 
 
 def _in_painting_order(index: dict[str, dict[str, list[str]]]) -> Iterator[tuple[str, Iterable[str]]]:
@@ -221,5 +226,8 @@ def _skin(body: NDArray[np.bool_], spacing_mm: float) -> NDArray[np.uint8]:
     signed = ndimage.distance_transform_edt(~coarse).astype(np.float32)
     signed -= ndimage.distance_transform_edt(coarse).astype(np.float32)
     signed = ndimage.gaussian_filter(signed * (2 * spacing_mm), 0.7)
-    fine = ndimage.zoom(signed, [n / m for n, m in zip(body.shape, coarse.shape, strict=True)], order=1, grid_mode=False)
-    return np.clip(np.round(128 + 2 * fine), 0, 255).astype(np.uint8)
+    fine = ndimage.zoom(
+        signed, [n / m for n, m in zip(body.shape, coarse.shape, strict=True)], order=1, grid_mode=False
+    )
+    skin: NDArray[np.uint8] = np.clip(np.round(128 + 2 * fine), 0, 255).astype(np.uint8)
+    return skin

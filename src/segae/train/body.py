@@ -44,7 +44,10 @@ _RESECTABLE = {
 
 @dataclass(frozen=True)
 class ScanPlan:
-    """The grid of a scan in body millimetres (z, y, x): first voxel, voxel size, extent, subslices a slice is the mean of."""
+    """The grid of a scan: body millimetres (z, y, x) of the first voxel, voxel size, extent.
+
+    A slice is the mean of `subslices` samples along z.
+    """
 
     region: Region
     coarse: bool
@@ -101,7 +104,9 @@ def warp_field(rng: np.random.Generator, atlas: Atlas, plan: ScanPlan) -> tuple[
 
     wide = rng.normal(0, 0.07)
     scale = np.exp(np.array([rng.normal(0, 0.05), wide + rng.normal(0, 0.05), wide + rng.normal(0, 0.04)]))
-    turn = rng.normal(0, np.radians([6.0, 3.0, 3.0])) if plan.region == "head_neck" else rng.normal(0, np.radians(2.0), 3)
+    turn = (
+        rng.normal(0, np.radians([6.0, 3.0, 3.0])) if plan.region == "head_neck" else rng.normal(0, np.radians(2.0), 3)
+    )
     at = np.einsum("ij,jzyx->izyx", _rotation(turn), here - pivot) / scale[:, None, None, None] + pivot
     for axis, size in ((1, 7.0), (2, 6.0)):  # bending of the spine
         at[axis] += rng.normal(0, size) * np.sin(2 * np.pi * (at[0] / rng.uniform(300, 700) + rng.random()))
@@ -164,18 +169,24 @@ def draw_person(rng: np.random.Generator, region: Region) -> Person:
     resected = tuple(n for n in _RESECTABLE if rng.random() < 0.02)
     if rng.random() < 0.15:
         resected += (str(rng.choice(list(_RESECTABLE))),)
-    return Person(bool(rng.random() < 0.5), float(rng.gamma(2.0, 7.0)), "down" if rng.random() < down else "absent", resected)
+    return Person(
+        bool(rng.random() < 0.5), float(rng.gamma(2.0, 7.0)), "down" if rng.random() < down else "absent", resected
+    )
 
 
 def crop_atlas(atlas: Atlas, lattice: torch.Tensor) -> Atlas:
     """A private copy of the part of the atlas that a scan reaches."""
     low, high = lattice.amin((1, 2, 3)).numpy(), lattice.amax((1, 2, 3)).numpy()
-    start = np.clip(np.floor((low - atlas.origin_mm) / atlas.spacing_mm).astype(int) - 1, 0, np.array(atlas.labels.shape) - 4)
+    start = np.clip(
+        np.floor((low - atlas.origin_mm) / atlas.spacing_mm).astype(int) - 1, 0, np.array(atlas.labels.shape) - 4
+    )
     stop = np.clip(np.ceil((high - atlas.origin_mm) / atlas.spacing_mm).astype(int) + 2, start + 4, atlas.labels.shape)
     place = tuple(slice(int(a), int(b)) for a, b in zip(start, stop, strict=True))
     origin = start * atlas.spacing_mm + np.array(atlas.origin_mm)
-    parts = [a[place].copy() for a in (atlas.labels, atlas.depth, atlas.skin, atlas.vessel, atlas.arm)]
-    return Atlas(*parts, names=atlas.names, spacing_mm=atlas.spacing_mm, origin_mm=(origin[0], origin[1], origin[2]))
+    labels, depth, skin, vessel = (a[place].copy() for a in (atlas.labels, atlas.depth, atlas.skin, atlas.vessel))
+    return Atlas(
+        labels, depth, skin, vessel, atlas.arm[place], atlas.names, atlas.spacing_mm, (origin[0], origin[1], origin[2])
+    )
 
 
 def personalise(rng: np.random.Generator, atlas: Atlas, person: Person) -> None:
@@ -183,7 +194,6 @@ def personalise(rng: np.random.Generator, atlas: Atlas, person: Person) -> None:
     names, labels = atlas.names, atlas.labels
     if person.arms == "absent":
         labels[atlas.arm] = 0
-        atlas.skin[atlas.arm] = np.maximum(atlas.skin[atlas.arm], 134)
     for name in person.resected:
         if name in names and _RESECTABLE[name] in names:
             labels[labels == names[name]] = names[_RESECTABLE[name]]
@@ -197,10 +207,16 @@ def personalise(rng: np.random.Generator, atlas: Atlas, person: Person) -> None:
         _ellipsoid(atlas, "uterocervix", (884, -82, 0), size * np.array([15, 13, 15]), soft)
         for side in (-1, 1):
             _ellipsoid(atlas, "gonads", (918 + rng.normal(0, 6), -85, side * 38), (9, 9, 13), soft)
-    for side in ("left", "right"):
-        if rng.random() < 0.2 and (kidney := np.argwhere(labels == names[f"kidney_{side}"])).size:
+    for name in ("left", "right"):
+        if rng.random() < 0.2 and (kidney := np.argwhere(labels == names[f"kidney_{name}"])).size:
             centre = kidney[rng.integers(len(kidney))] * atlas.spacing_mm + np.array(atlas.origin_mm)
-            _ellipsoid(atlas, f"kidney_cyst_{side}", tuple(centre), (rng.uniform(5, 20),) * 3, (f"kidney_{side}", "abdominal_tissue"))
+            _ellipsoid(
+                atlas,
+                f"kidney_cyst_{name}",
+                tuple(centre),
+                (rng.uniform(5, 20),) * 3,
+                (f"kidney_{name}", "abdominal_tissue"),
+            )
 
 
 def _breasts(rng: np.random.Generator, atlas: Atlas) -> None:
@@ -221,7 +237,9 @@ def _breasts(rng: np.random.Generator, atlas: Atlas) -> None:
         part[free & (outside < -4)] = atlas.names[name]
 
 
-def _around(atlas: Atlas, centre: NDArray[np.float64], radii: NDArray[np.float64]) -> tuple[tuple[slice, ...] | None, NDArray[np.float64]]:
+def _around(
+    atlas: Atlas, centre: NDArray[np.float64], radii: NDArray[np.float64]
+) -> tuple[tuple[slice, ...] | None, NDArray[np.float64]]:
     """The box around an ellipsoid and the squared distance from its centre in radii."""
     start = np.floor((centre - radii - atlas.origin_mm) / atlas.spacing_mm).astype(int)
     stop = np.ceil((centre + radii - atlas.origin_mm) / atlas.spacing_mm).astype(int) + 1

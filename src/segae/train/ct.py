@@ -12,11 +12,14 @@ from scipy import ndimage
 from segae.errors import ParameterError
 from segae.train import body, paint, physics
 from segae.train.anatomy import MATERIALS, Atlas
+from segae.train.lesions import add_lesions
 from segae.train.sampling import sample
+from segae.train.tissues import draw_look
 
 #: Materials that belong to a structure once they are painted; the others become 0.
 _BELONGS = {"ventricle": "brain", "teeth_upper": "skull", "teeth_lower": "mandible"}
 _SKIN_MM = 2.0
+Triple = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
@@ -37,12 +40,17 @@ class SyntheticScan:
 
     ct: NDArray[np.int16]
     labels: NDArray[np.uint8]
-    spacing_mm: tuple[float, float, float]
+    spacing_mm: Triple
     meta: dict[str, Any]
 
 
 def generate(
-    seed: int, atlas: Atlas, *, region: body.Region | None = None, coarse: bool | None = None, max_voxels: int = 14_000_000
+    seed: int,
+    atlas: Atlas,
+    *,
+    region: body.Region | None = None,
+    coarse: bool | None = None,
+    max_voxels: int = 14_000_000,
 ) -> SyntheticScan:
     """Draw one scan.
 
@@ -86,8 +94,10 @@ def generate(
     spacing = (plan.spacing_mm[0] / plan.subslices, plan.spacing_mm[1], plan.spacing_mm[2])
     labels, maps = sample(local, lattice, shape)
     inside = _grow_fat(rng, labels, maps[1], spacing, plan, person, atlas.names)
-    look = paint.draw_look(rng, atlas.names)
-    hu = paint.paint(rng, labels, maps, atlas.names, spacing, look)
+    look = draw_look(rng, atlas.names)
+    canvas = paint.paint(rng, labels, maps, atlas.names, spacing, look)
+    add_lesions(canvas)
+    hu = canvas.hu
     if not coarse or rng.random() < 0.3:
         physics.add_table(rng, hu, inside, spacing)
     _fill_teeth(rng, hu, labels, atlas.names, spacing)
@@ -104,33 +114,63 @@ def generate(
     return SyntheticScan(np.round(hu).astype(np.int16), labels, plan.spacing_mm, meta)
 
 
-def _grow_fat(rng: np.random.Generator, labels: NDArray[np.uint8], skin: NDArray[np.float32], spacing: tuple[float, float, float],
-              plan: body.ScanPlan, person: body.Person, names: dict[str, int]) -> NDArray[np.bool_]:  # fmt: skip
+def _grow_fat(
+    rng: np.random.Generator,
+    labels: NDArray[np.uint8],
+    skin: NDArray[np.float32],
+    spacing: Triple,
+    plan: body.ScanPlan,
+    person: body.Person,
+    names: dict[str, int],
+) -> NDArray[np.bool_]:
     """Add fat under the skin, most at the belly and hips, least at the head; paint the skin. Returns the body."""
     z = plan.origin_mm[0] + np.arange(labels.shape[0]) * spacing[0]
     share = np.interp(z, [900, 1080, 1200, 1350, 1470, 1540, 1800], [1.0, 1.0, 0.8, 0.5, 0.3, 0.15, 0.05])
     uneven = 1 + 0.35 * paint.noise(rng, labels.shape, spacing, 120)
     layer = (person.fat_mm * share[:, None, None] * uneven).astype(np.float32)
     surface = skin - np.clip(layer, 0, 55)
+    _flatten_back(rng, surface, spacing)
+    soft = (labels == names["fat"]) | (labels == 0)
+    labels[soft & (surface >= 0) & (skin < 0)] = 0
     inside = (surface < 0) | (labels > 0)
     labels[inside & (labels == 0)] = names["fat"]
-    labels[inside & (surface > -_SKIN_MM) & ((labels == names["fat"]) | (labels == names["muscle"]))] = names["skin"]
+    labels[
+        inside
+        & (np.abs(surface + _SKIN_MM / 2) < _SKIN_MM / 2)
+        & ((labels == names["fat"]) | (labels == names["muscle"]))
+    ] = names["skin"]
     return np.asarray(inside)
 
 
+def _flatten_back(rng: np.random.Generator, surface: NDArray[np.float32], spacing: Triple) -> None:
+    """Press the fat of the back flat, as on a table: a plane in each slice, behind all muscle and bone."""
+    half, reach = surface.shape[2] // 2, round(30 / spacing[2])
+    middle = np.any(surface[:, :, half - reach : half + reach] < -6, axis=2)
+    back = np.where(np.any(middle, axis=1), middle.shape[1] - middle[:, ::-1].argmax(1), middle.shape[1]).astype(
+        np.float32
+    )
+    plane = ndimage.gaussian_filter1d(back, 25 / spacing[0], mode="nearest") * spacing[1] + rng.uniform(8, 30)
+    y = np.arange(surface.shape[1], dtype=np.float32) * spacing[1]
+    np.maximum(surface, (y[None] - plane[:, None])[:, :, None], out=surface)
+
+
 def _fill_teeth(rng: np.random.Generator, hu: NDArray[np.float32], labels: NDArray[np.uint8], names: dict[str, int],
-                spacing: tuple[float, float, float]) -> None:  # fmt: skip
+                spacing: Triple) -> None:  # fmt: skip
     """Fillings in some mouths, a hip implant now and then."""
     teeth = (labels == names.get("teeth_upper", 255)) | (labels == names.get("teeth_lower", 255))
     if teeth.any() and rng.random() < 0.45:
         parts, n = ndimage.label(teeth)
-        physics.add_metal(rng, hu, np.isin(parts, rng.choice(n, min(n, 4), replace=False) + 1) & (rng.random(hu.shape) < 0.5), spacing)
+        physics.add_metal(
+            rng, hu, np.isin(parts, rng.choice(n, min(n, 4), replace=False) + 1) & (rng.random(hu.shape) < 0.5), spacing
+        )
     hip = labels == names.get("femur_left", 255)
     if hip.any() and rng.random() < 0.05:
         physics.add_metal(rng, hu, ndimage.binary_erosion(hip, iterations=4), spacing)
 
 
-def _treated_only(rng: np.random.Generator, hu: NDArray[np.float32], inside: NDArray[np.bool_], spacing: tuple[float, float, float]) -> NDArray[np.float32]:
+def _treated_only(
+    rng: np.random.Generator, hu: NDArray[np.float32], inside: NDArray[np.bool_], spacing: Triple
+) -> NDArray[np.float32]:
     """Air outside the treated region: a smooth margin of the body between two heights, sometimes without one side."""
     grow = int(rng.choice([0, 0, 1]))
     keep = ndimage.binary_dilation(inside, iterations=grow) if grow else inside.copy()

@@ -9,15 +9,17 @@ from scipy import fft, ndimage
 Field = NDArray[np.float32]
 
 
-def add_table(rng: np.random.Generator, hu: Field, body: NDArray[np.bool_], spacing_mm: tuple[float, float, float]) -> None:
+def add_table(
+    rng: np.random.Generator, hu: Field, body: NDArray[np.bool_], spacing_mm: tuple[float, float, float]
+) -> None:
     """A couch under the body: a thin shell, curved or flat, around foam; sometimes a mat."""
-    columns = body.any(0)
+    columns = np.any(body, axis=0)
     if not columns.any():
         return
-    lowest = int(np.flatnonzero(columns.any(1)).max()) * spacing_mm[1]
+    lowest = int(np.flatnonzero(np.any(columns, axis=1)).max()) * spacing_mm[1]
     y, x = np.ogrid[: hu.shape[1], : hu.shape[2]]
     y, x = y * spacing_mm[1], (x - hu.shape[2] / 2) * spacing_mm[2]
-    bend = rng.choice([0.0, rng.uniform(0.0006, 0.0022)])
+    bend = rng.choice([0.0, rng.uniform(0.0004, 0.0011)])
     top = lowest + rng.uniform(1, 25) - bend * x**2
     thick, half, shell = rng.uniform(25, 70), rng.uniform(180, 270), rng.uniform(1.5, 4)
     inside = (y > top) & (y < top + thick - bend * x**2) & (np.abs(x) < half)
@@ -32,7 +34,9 @@ def add_table(rng: np.random.Generator, hu: Field, body: NDArray[np.bool_], spac
         hu[np.broadcast_to(mat, hu.shape) & ~body] = rng.uniform(-990, -930)
 
 
-def add_metal(rng: np.random.Generator, hu: Field, where: NDArray[np.bool_], spacing_mm: tuple[float, float, float]) -> None:
+def add_metal(
+    rng: np.random.Generator, hu: Field, where: NDArray[np.bool_], spacing_mm: tuple[float, float, float]
+) -> None:
     """Dense fillings or implants with rays of streaks that fade with distance."""
     for at in np.flatnonzero(where.any((1, 2))):
         spots = np.argwhere(where[at])

@@ -14,7 +14,9 @@ from segae.train.anatomy import Atlas
 _SLAB = 16  # slices at a time: keeps the coordinates in the cache and the memory small
 
 
-def sample(atlas: Atlas, lattice: torch.Tensor, shape: tuple[int, int, int]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+def sample(
+    atlas: Atlas, lattice: torch.Tensor, shape: tuple[int, int, int]
+) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
     """Labels and maps of a scan.
 
     A voxel takes the label with the largest trilinear weight among its eight neighbours in the atlas. Borders are thus
@@ -50,14 +52,21 @@ def sample(atlas: Atlas, lattice: torch.Tensor, shape: tuple[int, int, int]) -> 
     return labels, maps
 
 
-def _coordinates(atlas: Atlas, lattice: torch.Tensor, shape: tuple[int, int, int]) -> Iterator[tuple[int, torch.Tensor]]:
+def _coordinates(
+    atlas: Atlas, lattice: torch.Tensor, shape: tuple[int, int, int]
+) -> Iterator[tuple[int, torch.Tensor]]:
     """Places in atlas voxels [3, z, y, x], a slab at a time."""
     origin = torch.tensor(atlas.origin_mm)[:, None, None, None]
     vox = ((lattice - origin) / atlas.spacing_mm).float()
-    planes = functional.interpolate(vox.permute(0, 2, 3, 1).reshape(1, -1, vox.shape[1]), shape[0], mode="linear", align_corners=True)
+    planes = functional.interpolate(
+        vox.permute(0, 2, 3, 1).reshape(1, -1, vox.shape[1]), shape[0], mode="linear", align_corners=True
+    )
     planes = planes.reshape(3, vox.shape[2], vox.shape[3], shape[0]).permute(0, 3, 1, 2)
     for start in range(0, shape[0], _SLAB):
-        yield start, functional.interpolate(planes[:, start : start + _SLAB], shape[1:], mode="bilinear", align_corners=True)
+        yield (
+            start,
+            functional.interpolate(planes[:, start : start + _SLAB], shape[1:], mode="bilinear", align_corners=True),
+        )
 
 
 def _uniform(labels: NDArray[np.uint8]) -> NDArray[np.uint8]:

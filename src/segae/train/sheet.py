@@ -63,9 +63,10 @@ def write_sheet(path: Path, atlas: Atlas, data: Path, *, seed: int = 1, rows: in
     """
     made = []
     for row in range(rows):
-        scan = generate(seed + row, atlas, region=("head_neck" if row % 3 == 2 else None), coarse=(True if row % 3 == 2 else None),
-                        max_voxels=8_000_000)  # fmt: skip
-        made.append(np.hstack([_tile(scan.ct.astype(np.float32), scan.spacing_mm, int(at)) for at in _spread(len(scan.ct))]))
+        coarse = row % 3 == 2  # as the real ones beside
+        scan = generate(seed + row, atlas, region="head_neck" if coarse else None, coarse=coarse, max_voxels=8_000_000)
+        hu = scan.ct.astype(np.float32)
+        made.append(np.hstack([_tile(hu, scan.spacing_mm, int(at)) for at in _spread(len(hu))]))
     bar = np.full((2 * _TILE, 8), 255, np.uint8)
     sheet = np.vstack([np.hstack([m, bar, r]) for m, r in zip(made, _real(data, rows), strict=True)])
     Image.fromarray(sheet).save(path)

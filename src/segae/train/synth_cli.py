@@ -25,8 +25,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=1, help="seed of the first scan; the others follow (default 1)")
     parser.add_argument("--region", choices=list(REGIONS), help="part of the body (default: drawn)")
     parser.add_argument("--rows", type=int, default=6, help="rows of the sheet (default 6)")
-    parser.add_argument("--data", type=Path, default=os.environ.get("SEGAE_DATA"), help="folder of anatomy/ and data/ (default: $SEGAE_DATA)")
-    parser.add_argument("--cache", type=Path, default=Path("work/atlas.npz"), help="the voxelised atlas; built where missing (minutes)")
+    parser.add_argument(
+        "--data",
+        type=Path,
+        default=os.environ.get("SEGAE_DATA"),
+        help="folder of anatomy/ and data/ (default: $SEGAE_DATA)",
+    )
+    parser.add_argument(
+        "--cache", type=Path, default=Path("work/atlas.npz"), help="the voxelised atlas; built where missing (minutes)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:

@@ -46,7 +46,9 @@ def _winding(corners: NDArray[np.float64], shape: tuple[int, int, int], axis: in
     return np.moveaxis(inside, 2, axis), np.moveaxis(closed, 2, axis)
 
 
-def voxelise(corners_vox: NDArray[np.float64], shape: tuple[int, int, int]) -> tuple[NDArray[np.bool_], tuple[slice, ...]]:
+def voxelise(
+    corners_vox: NDArray[np.float64], shape: tuple[int, int, int]
+) -> tuple[NDArray[np.bool_], tuple[slice, ...]]:
     """Voxels whose centre lies inside a mesh that need not be watertight.
 
     A ray that leaves the mesh with a winding number other than 0 has met a hole and does not vote; the others decide by

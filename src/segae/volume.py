@@ -23,6 +23,9 @@ Array = npt.NDArray[Any]
 # Two grids agree when no corner of one is further than this from the same corner of the other.
 GRID_TOLERANCE_VOX = 0.1
 
+_COMPRESSED = (".gz", ".bz2", ".zst")
+_PIECE = 1 << 20  # bytes that are decompressed at a time
+
 _DLPACK_CPU = (1, 3)  # kDLCPU, kDLCUDAHost
 _BARE_AXES = ("zyx", "xyz")
 
@@ -223,8 +226,27 @@ def _read_nibabel(image: Any, argument: str, scaled: bool) -> _Given:
         return _Given(np.asanyarray(proxy), affine)
     slope, intercept = float(proxy.slope), float(proxy.inter)
     if not scaled or (slope == 1.0 and intercept == 0.0):
-        return _Given(proxy.get_unscaled(), affine, slope, intercept)
+        return _Given(_stored_values(proxy), affine, slope, intercept)
     return _Given(_undo_rounding(np.asanyarray(proxy)), affine)
+
+
+def _stored_values(proxy: Any) -> Array:
+    """Map a plain file, decompress another piece by piece: nibabel would hold the volume twice on the way."""
+    from nibabel.openers import ImageOpener
+
+    if not str(proxy.file_like).endswith(_COMPRESSED):
+        mapped: Array = proxy.get_unscaled()
+        return mapped
+    values = np.empty(int(np.prod(proxy.shape)), proxy.dtype)
+    missing = values.view(np.uint8).data
+    with ImageOpener(proxy.file_like) as file:
+        file.seek(proxy.offset)
+        while len(missing) > 0:
+            done = file.readinto(missing[:_PIECE])
+            if done == 0:
+                raise EOFError(f"{len(missing)} bytes are missing")
+            missing = missing[done:]
+    return values.reshape(proxy.shape, order=proxy.order)
 
 
 def _undo_rounding(labels: Array) -> Array:

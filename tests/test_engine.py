@@ -232,9 +232,7 @@ def test_aggregation_by_hand() -> None:
 
 def test_aggregation_of_a_mask_in_the_wrong_place() -> None:
     """Where precision and recall are 0, the truth is what the crop shows."""
-    slices = predictions(
-        area_mm2=[100], share_mm=[2], crop_mm2=[1000], precision=[0], recall=[0], truth_fraction=[0.2]
-    )
+    slices = predictions(area_mm2=[100], share_mm=[2], crop_mm2=[1000], precision=[0], recall=[0], truth_fraction=[0.2])
     assert slices.truth_mm2.tolist() == [200]
     assert aggregate(slices) == (0, 0, 0)
 
@@ -294,7 +292,9 @@ def test_score_by_hand(engine: segae.Engine, monkeypatch: pytest.MonkeyPatch) ->
     assert [flag.name for flag in result.flags if flag.name == "truncated"] == ["truncated"] * 2
 
 
-def test_raw_is_not_clipped(engine: segae.Engine, monkeypatch: pytest.MonkeyPatch, image: Array, labelmap: Array) -> None:
+def test_raw_is_not_clipped(
+    engine: segae.Engine, monkeypatch: pytest.MonkeyPatch, image: Array, labelmap: Array
+) -> None:
     heads = {"precision": 1.2, "recall": 1.2, "truth_fraction": 0.0}
     Judge(monkeypatch, inside=heads, beyond=heads)
     result = engine.assess(image, labelmap, "liver", spacing=SPACING, label=1)
@@ -344,7 +344,9 @@ def test_calibration(tmp_path: Path, engine: segae.Engine, image: Array, labelma
 
 @pytest.mark.parametrize("flips", [(1, 1, 1), (-1, 1, 1), (1, -1, -1), (-1, -1, 1)])
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0), (0, 2, 1)])
-def test_error_map_lies_where_the_mask_lies(order: tuple[int, ...], flips: tuple[int, ...], engine: segae.Engine) -> None:
+def test_error_map_lies_where_the_mask_lies(
+    order: tuple[int, ...], flips: tuple[int, ...], engine: segae.Engine
+) -> None:
     """The tiny model expects the very mask it is given: its map, put back by its box, must cover the mask."""
     mask = np.zeros((10, 40, 48), np.uint8)
     mask[3:7, 8:20, 26:44] = 1
@@ -541,7 +543,7 @@ def test_unusable_metadata(metadata: str, message: str, tmp_path: Path) -> None:
 def test_window_of_a_channel_must_open(tmp_path: Path) -> None:
     channels = [{**channel, "window_hu": [100.0, 100.0]} for channel in _recipe()["channels"]]
     tiny_models.write_dense(tmp_path / "model.onnx", metadata=json.dumps(_card(recipe=_recipe(channels=channels))))
-    with pytest.raises(segae.ModelFileError, match="damaged .*channel"):
+    with pytest.raises(segae.ModelFileError, match=r"damaged .*channel"):
         segae.Engine(tmp_path / "model.onnx", "cpu")
 
 

@@ -142,9 +142,7 @@ def test_device_arrays_are_refused(mask: Array) -> None:
 
 
 @pytest.mark.parametrize("dtype", [">i2", ">f4", "<i2"])
-def test_byte_order(
-    dtype: str, tmp_path: Path, engine: segae.Engine, image: Array, mask: Array, score: float
-) -> None:
+def test_byte_order(dtype: str, tmp_path: Path, engine: segae.Engine, image: Array, mask: Array, score: float) -> None:
     header = nib.Nifti1Header(endianness=dtype[0])
     header.set_data_dtype(np.dtype(dtype))
     nib.save(nib.Nifti1Image(image.T.astype(dtype), LPS, header), tmp_path / "ct.nii")

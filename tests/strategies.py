@@ -8,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-
 from layouts import DTYPES
 
 Array = npt.NDArray[Any]

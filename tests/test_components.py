@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given
-
 import reference
+from hypothesis import given
 from layouts import DTYPES, LAYOUTS, lay_out
-from segae import _core
 from strategies import labelmaps
+
+from segae import _core
 
 Array = npt.NDArray[Any]
 

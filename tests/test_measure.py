@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+import reference
 from hypothesis import given
 from hypothesis import strategies as st
-
-import reference
-import segae
 from layouts import DTYPES, LAYOUTS, SPACINGS, THREADS, lay_out
-from segae import _core
 from strategies import mask_pairs
+
+import segae
+from segae import _core
 
 Array = npt.NDArray[Any]
 
@@ -143,7 +143,7 @@ def test_measure_empty() -> None:
 
 def test_measure_asks_for_a_label(rng: np.random.Generator) -> None:
     mask, truth = (blob.astype(np.uint8) * 255 for blob in blobs(rng))
-    with pytest.raises(segae.VolumeError, match="mask: holds the values 255; .*label=255"):
+    with pytest.raises(segae.VolumeError, match=r"mask: holds the values 255; .*label=255"):
         segae.measure(mask, truth, spacing=(1, 1, 1))
     with pytest.raises(segae.VolumeError, match="truth: holds the values 255"):
         segae.measure(mask // 255, truth, spacing=(1, 1, 1))

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+import reference
 from hypothesis import given
 from hypothesis import strategies as st
-
-import reference
 from layouts import DTYPES, LAYOUTS, THREADS, lay_out
-from segae import _core
 from strategies import labelmaps
+
+from segae import _core
 
 Array = npt.NDArray[Any]
 

@@ -85,6 +85,7 @@ def _write(
     *,
     metadata: str | None = "card",
     calibration: dict[str, Calibration] | None = None,
+    structures: tuple[str, ...] = STRUCTURES,
 ) -> None:
     height, width = recipe.size_px
     slices = helper.make_tensor_value_info("slices", TensorProto.FLOAT, ["n", len(recipe.channels), height, width])
@@ -95,8 +96,8 @@ def _write(
     card = ModelCard(
         name="tiny",
         recipe=recipe,
-        structures=STRUCTURES,
-        trained=frozenset(STRUCTURES[:4]),
+        structures=structures,
+        trained=frozenset(structures[:4]),
         outputs={name: name for name in outputs},
         calibration=calibration or {},
     )

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from segae import _core
 from segae.errors import ParameterError
+from segae.slices import label_of_mask, scan_labels
 from segae.threads import available_threads
 from segae.volume import Volume, load_pair
 
@@ -45,7 +46,7 @@ def measure(
     affine: npt.ArrayLike | None = None,
     spacing: Sequence[float] | None = None,
     axes: str = "zyx",
-    label: int = 1,
+    label: int | None = None,
     tolerance_mm: float = 2.0,
     threads: int | None = None,
 ) -> Agreement:
@@ -54,11 +55,11 @@ def measure(
     Parameters
     ----------
     mask, truth : path, os.PathLike, nibabel image, numpy array or object with ``__dlpack__``
-        On one grid; voxels equal to `label` count.
+        On one grid.
     affine, spacing, axes
         Geometry of bare arrays, as in `segae.score`.
-    label : int
-        The structure's value in both.
+    label : int, optional
+        The structure's value in both; without it only 0 and 1, or bool, are masks.
     tolerance_mm : float
         Of the normalised surface distance.
     threads : int, optional
@@ -77,13 +78,18 @@ def measure(
     Definitions as in Metrics Reloaded (Maier-Hein et al., Nature Methods 2024): a border voxel has a face neighbour
     outside the mask, distances are between voxel centres.
     """
-    if not tolerance_mm >= 0:
+    if not 0 <= tolerance_mm < float("inf"):
         raise ParameterError(f"tolerance_mm: expected a number of at least 0, got {tolerance_mm!r}.")
     truth_volume, given = load_pair(truth, mask, affine=affine, spacing=spacing, axes=axes)
     workers = threads or available_threads()
-    counts = _core.overlap(given.array, truth_volume.array, label, label, 0, workers)
+    value, boxes = 1, []
+    for volume, argument in ((given, "mask"), (truth_volume, "truth")):
+        scans = scan_labels(volume.array, argument, workers)
+        value = label_of_mask(scans, label, argument)
+        boxes += [scans[value].box] if value in scans else []
+    counts = _core.overlap(given.array, truth_volume.array, value, value, 0, workers)
     both, in_mask, in_truth = (int(n) for n in counts.sum(axis=0))
-    nsd, slice_nsd = _surface_dice(given, truth_volume, counts, label, tolerance_mm, workers)
+    nsd, slice_nsd = _surface_dice(given, truth_volume, boxes, value, tolerance_mm, workers)
     slice_dice = _ratio(2.0 * counts[:, 0], counts[:, 1] + counts[:, 2])
     step = -1 if given.flipped[0] else 1
     return Agreement(
@@ -97,16 +103,15 @@ def measure(
 
 
 def _surface_dice(
-    given: Volume, truth: Volume, counts: npt.NDArray[np.int64], label: int, tolerance_mm: float, threads: int
+    given: Volume,
+    truth: Volume,
+    boxes: list[npt.NDArray[np.int64]],
+    label: int,
+    tolerance_mm: float,
+    threads: int,
 ) -> tuple[float, npt.NDArray[np.float64]]:
-    """In 3D and per slice, on the union of the two bounding boxes: nothing outside it is a border."""
-    per_slice = np.full(len(counts), np.nan)
-    boxes = [
-        np.array(entry[3])
-        for volume in (given, truth)
-        for entry in _core.scan(volume.array, threads)["labels"]
-        if entry[0] == label
-    ]
+    """In 3D and per slice, on the union of the masks' bounding boxes: nothing outside it is a border."""
+    per_slice = np.full(given.array.shape[0], np.nan)
     if not boxes:
         return float("nan"), per_slice
     low, high = np.min([box[0] for box in boxes], axis=0), np.max([box[1] for box in boxes], axis=0)

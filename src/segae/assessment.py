@@ -175,10 +175,11 @@ class SlicePredictions:
         """Area that the structure should have in each slice.
 
         Where the mask overlaps the structure, its correct part over the recall, which counts what lies outside the
-        crop; elsewhere, and beyond the ends, what the model expects in the crop.
+        crop; elsewhere, and beyond the ends, what the model expects in the crop. Where it says neither, the mask's own
+        area: so Dice-only models, whose precision and recall are one, average Dice weighted with area.
         """
         overlap = np.clip(self.precision, 0, 1) * self.area_mm2
-        from_recall = np.divide(overlap, self.recall, out=np.full_like(overlap, np.nan), where=self.recall > 0)
+        from_recall = np.divide(overlap, self.recall, out=self.area_mm2.copy(), where=self.recall > 0)
         usable = (self.area_mm2 > 0) & (self.recall >= _LEAST_RECALL)
         in_crop = np.clip(self.truth_fraction, 0, 1) * self.crop_mm2
         return np.where(usable | (np.isnan(in_crop) & (self.area_mm2 > 0)), from_recall, in_crop)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import operator
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,9 +22,9 @@ from segae.assessment import (
     aggregate,
     calibrate,
 )
-from segae.errors import ParameterError, VolumeError
+from segae.errors import ParameterError
 from segae.session import BATCH, Session
-from segae.slices import LabelScan, SlicePlan, plan_slices, sample_spec
+from segae.slices import LabelScan, SlicePlan, label_of_mask, plan_slices, sample_spec, scan_labels
 from segae.structures import Structure
 from segae.volume import Volume, load_pair
 
@@ -159,7 +160,7 @@ class Engine:
         ct, volume = load_pair(image, mask, affine=affine, spacing=spacing, axes=axes)
         task = self._task(volume, what, label)
         if task is None:
-            return _empty(what, label or 1)
+            return _empty(what, 1 if label is None else label)
         return self._assess(ct, volume, [task], error_map)[0]
 
     def assess_labels(
@@ -196,7 +197,7 @@ class Engine:
         named = _named_values(structures)
         self._check_error_map(error_map)
         ct, volume = load_pair(image, labelmap, affine=affine, spacing=spacing, axes=axes, mask_argument="labelmap")
-        scans = self._scan(volume, "labelmap")
+        scans = scan_labels(volume.array, "labelmap", self._session.threads)
         tasks = [self._plan(volume, named[label], scan) for label, scan in scans.items() if label in named]
         result = Assessments()
         result.unnamed = {label: scan.voxels for label, scan in scans.items() if label not in named}
@@ -210,37 +211,10 @@ class Engine:
         if error_map and not self.expects_masks:
             raise ParameterError("error_map: this model puts out no expected mask; use error_map=False.")
 
-    def _scan(self, mask: Volume, argument: str) -> dict[int, LabelScan]:
-        try:
-            found = _core.scan(mask.array, self._session.threads)
-        except ValueError as error:
-            raise VolumeError(
-                f"{argument}: {error}; a mask or labelmap has few. Was the image passed in its place?"
-            ) from error
-        if found["fractional"]:
-            raise VolumeError(
-                f"{argument}: {found['fractional']} voxels are no integers (one is {found['fractional_example']:.4g}). "
-                f"A soft mask must be cut first: mask > 0.5."
-            )
-        if found["non_finite"]:
-            raise VolumeError(f"{argument}: {found['non_finite']} voxels are NaN or infinite: numpy.nan_to_num(mask).")
-        return {entry[0]: LabelScan.from_core(entry) for entry in found["labels"]}
-
     def _task(self, mask: Volume, structure: Structure, label: int | None) -> _Task | None:
         """The one structure of a mask; None when it is empty."""
-        scans = self._scan(mask, "mask")
-        if label is None:
-            foreign = sorted(set(scans) - {1})
-            if foreign:
-                shown = ", ".join(map(str, foreign[:8])) + (", ..." if len(foreign) > 8 else "")
-                raise VolumeError(
-                    f"mask: holds the values {shown}; without label only 0 and 1 are a mask. "
-                    f"Pass label={foreign[-1]} for one of them, or use assess_labels for all."
-                )
-            label = 1
-        elif label == 0:
-            raise VolumeError("label: 0 is the background; pass the value of the structure.")
-        scan = scans.get(label)
+        scans = scan_labels(mask.array, "mask", self._session.threads)
+        scan = scans.get(label_of_mask(scans, label, "mask"))
         return None if scan is None else self._plan(mask, structure, scan)
 
     def _plan(self, mask: Volume, structure: Structure, scan: LabelScan) -> _Task:
@@ -286,14 +260,14 @@ class Engine:
         assessments = []
         for task, (slices, raw, expected) in zip(tasks, self._look(image, mask, tasks, error_map), strict=True):
             dice, precision, recall = aggregate(slices)
-            scores = _slice_scores(mask, task.plan, slices, raw, expected)
+            scores = _slice_scores(mask, task.plan, slices, raw, expected, dice_only="dice" in card.outputs)
             name = task.structure.name
             assessments.append(
                 Assessment(
                     structure=name,
                     dice=calibrate(dice, name, card.calibration),
-                    precision=precision if "precision" in card.outputs else float("nan"),
-                    recall=recall if "recall" in card.outputs else float("nan"),
+                    precision=float("nan") if "dice" in card.outputs else precision,
+                    recall=float("nan") if "dice" in card.outputs else recall,
                     raw=float(raw[task.plan.area > 0].mean()),
                     slices=scores,
                     volume_ml=task.scan.voxels * mask.voxel_ml,
@@ -335,6 +309,8 @@ def _slice_scores(
     slices: SlicePredictions,
     raw: npt.NDArray[np.float64],
     expected: npt.NDArray[np.float32] | None,
+    *,
+    dice_only: bool,
 ) -> tuple[SliceScore, ...]:
     nan = float("nan")
     truth = slices.truth_mm2
@@ -346,9 +322,9 @@ def _slice_scores(
                 index=mask.source_index(0, int(z)),
                 area_mm2=float(slices.area_mm2[i]),
                 dice=float(np.clip(raw[i], 0, 1)) if inside else nan,
-                precision=float(slices.precision[i]) if inside else nan,
-                recall=float(slices.recall[i]) if inside else nan,
-                expected_area_mm2=float(truth[i]),
+                precision=float(slices.precision[i]) if inside and not dice_only else nan,
+                recall=float(slices.recall[i]) if inside and not dice_only else nan,
+                expected_area_mm2=nan if dice_only else float(truth[i]),
                 expected=None if expected is None else _expected_mask(mask, plan.crop[i], expected[i, 0]),
             )
         )
@@ -375,11 +351,19 @@ def _empty(structure: Structure, label: int) -> Assessment:
 
 
 def _named_values(named: Mapping[int, str] | str) -> dict[int, Structure]:
+    if not isinstance(named, (str, Mapping)):
+        raise ParameterError(f"structures: expected a dict value -> name or a label scheme, got {named!r}.")
     table = structures.labels(named) if isinstance(named, str) else named
     found: dict[int, Structure] = {}
     for value, name in table.items():
+        try:
+            label = operator.index(value)
+        except TypeError as error:
+            raise ParameterError(f"structures: expected integer values as keys, got {value!r}.") from error
+        if label == 0:
+            raise ParameterError(f"structures: 0 is the background; drop its name {name!r}.")
         structure = structures.get(name)
         if structure in found.values():
             raise ParameterError(f"structures: {structure.name} is named by more than one value.")
-        found[int(value)] = structure
+        found[label] = structure
     return found

@@ -92,20 +92,28 @@ class Recipe:
         kinds: dict[str, type[MarginCrop] | type[PaperCrop]] = {"margin": MarginCrop, "paper": PaperCrop}
         if data["placement"] not in ("even", "paper"):
             raise ValueError(f"placement {data['placement']!r}")
-        channels = tuple(
-            ChannelSpec(**{**channel, "window_hu": tuple(channel["window_hu"])}) for channel in data["channels"]
-        )
-        if not channels or any(channel.source not in ("image", "mask") for channel in channels):
-            raise ValueError("channels")
-        height, width = data["size_px"]
+        channels = tuple(_channel(channel) for channel in data["channels"])
+        if not channels:
+            raise ValueError("no channels")
+        height, width = (int(extent) for extent in data["size_px"])
+        slices = int(data["slices"])
+        if min(height, width, slices) < 1:
+            raise ValueError(f"size_px {height} x {width}, slices {slices}")
         return Recipe(
-            size_px=(int(height), int(width)),
-            slices=int(data["slices"]),
+            size_px=(height, width),
+            slices=slices,
             channels=channels,
             crop=kinds[crop["kind"]](**crop),
             placement=data["placement"],
             beyond_mm=tuple(float(distance) for distance in data["beyond_mm"]),
         )
+
+
+def _channel(data: dict[str, Any]) -> ChannelSpec:
+    low, high = (float(edge) for edge in data["window_hu"])
+    if data["source"] not in ("image", "mask") or not low < high:
+        raise ValueError(f"channel {data}")
+    return ChannelSpec(**{**data, "window_hu": (low, high)})
 
 
 @dataclass(frozen=True)
@@ -114,6 +122,10 @@ class Calibration:
 
     raw: tuple[float, ...] = (0.0, 1.0)
     dice: tuple[float, ...] = (0.0, 1.0)
+
+    def __post_init__(self) -> None:
+        if not self.raw or len(self.raw) != len(self.dice) or list(self.raw) != sorted(self.raw):
+            raise ValueError(f"calibration {self.raw} -> {self.dice}")
 
 
 @dataclass(frozen=True)

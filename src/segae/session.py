@@ -54,6 +54,7 @@ class Session:
         self.path = model_path(model)
         self.threads = threads or available_threads()
         self._wanted = _parse_device(device)
+        self._lock = threading.Lock()
         self._open()
 
     def run(self, slices: npt.NDArray[np.float32], structure: npt.NDArray[np.int64]) -> dict[str, npt.NDArray[Any]]:
@@ -92,8 +93,6 @@ class Session:
 
     def _open(self) -> None:
         runtime = _import_runtime()
-        self._lock = threading.Lock()
-        self._pid = os.getpid()
         options = runtime.SessionOptions()
         options.intra_op_num_threads = self.threads
         options.inter_op_num_threads = 1
@@ -112,12 +111,15 @@ class Session:
             )
         self.card = _read_card(self._session, self.path)
         self._index = {name: index for index, name in enumerate(self.card.structures)}
+        self._pid = os.getpid()  # last: it tells other threads that the session is this process's own
 
     def _runtime(self) -> Any:
         if self._pid != os.getpid():
-            # A forked child: the parent's thread pool is not here. Its session must not be torn down either.
-            _INHERITED.append(self._session)
-            self._open()
+            with self._lock:  # the parent never holds it, so a child never inherits it locked
+                if self._pid != os.getpid():
+                    # A forked child: the parent's thread pool is not here. Its session must not be torn down either.
+                    _INHERITED.append(self._session)
+                    self._open()
         return self._session
 
     def __getstate__(self) -> dict[str, Any]:
@@ -125,6 +127,7 @@ class Session:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
+        self._lock = threading.Lock()
         self._open()
 
 
@@ -140,7 +143,8 @@ def model_path(model: str | os.PathLike[str]) -> Path:
     ModelFileError
         When there is no such file, or a packaged one differs from its known checksum.
     """
-    path = _MODELS / "default.onnx" if model == "default" else Path(model)
+    # Absolute, so that an engine unpickled in another working directory finds it.
+    path = _MODELS / "default.onnx" if model == "default" else Path(model).absolute()
     if not path.is_file():
         raise ModelFileError(f'model: no such file: {path}. Pass a path to an .onnx file, or "default".')
     if path.parent == _MODELS:
@@ -224,11 +228,18 @@ def _read_card(session: Any, path: Path) -> ModelCard:
             f"Export it with segae.train, or convert the authors' checkpoint."
         )
     card = ModelCard.from_json(text, str(path))
-    inputs = {tensor.name for tensor in session.get_inputs()}
+    inputs = {tensor.name: tensor.shape for tensor in session.get_inputs()}
     missing = set(card.outputs.values()) - {tensor.name for tensor in session.get_outputs()}
-    if inputs != _MODEL_INPUTS or missing:
+    if inputs.keys() != _MODEL_INPUTS or missing:
         raise ModelFileError(
             f"model: {path} has inputs {sorted(inputs)} (expected {sorted(_MODEL_INPUTS)}) "
             f"and lacks the outputs {sorted(missing)} that its metadata names."
+        )
+    wanted = [len(card.recipe.channels), *card.recipe.size_px]
+    given = inputs["slices"][1:]
+    if len(given) != 3 or any(isinstance(g, int) and g != w for g, w in zip(given, wanted, strict=True)):
+        raise ModelFileError(
+            f"model: {path} takes slices of shape [n, c, h, w] = {inputs['slices']}, but the recipe in its metadata "
+            f"makes {wanted}. Export the model again."
         )
     return card

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segae import _core
+from segae.errors import ParameterError, VolumeError
 from segae.recipe import MarginCrop, PaperCrop, Recipe
 
 Int64 = npt.NDArray[np.int64]
@@ -44,6 +46,60 @@ class LabelScan:
         """Wrap one entry of ``_core.scan(...)["labels"]``."""
         label, voxels, areas, box, centroid, border = stats
         return LabelScan(label, voxels, areas, np.array(box), np.array(centroid), np.array(border))
+
+
+def scan_labels(volume: npt.NDArray[Any], argument: str, threads: int) -> dict[int, LabelScan]:
+    """Find every label of a mask or labelmap [z, y, x]; `argument` is its name in errors.
+
+    Raises
+    ------
+    VolumeError
+        When the values are no labels: fractions, NaN, or too many different ones.
+    """
+    try:
+        found = _core.scan(volume, threads)
+    except ValueError as error:
+        raise VolumeError(
+            f"{argument}: {error}; a mask or labelmap has few. Was the image passed in its place?"
+        ) from error
+    if found["fractional"]:
+        raise VolumeError(
+            f"{argument}: {found['fractional']} voxels are no integers (one is {found['fractional_example']:.4g}). "
+            f"A soft mask must be cut first: {argument} > 0.5."
+        )
+    if found["non_finite"]:
+        raise VolumeError(
+            f"{argument}: {found['non_finite']} voxels are NaN or infinite: numpy.nan_to_num({argument})."
+        )
+    return {entry[0]: LabelScan.from_core(entry) for entry in found["labels"]}
+
+
+def label_of_mask(scans: dict[int, LabelScan], label: int | None, argument: str) -> int:
+    """The value that stands for the structure: `label`, or 1 when the mask holds nothing but 0 and 1.
+
+    Raises
+    ------
+    VolumeError
+        When there are other values and no label was named.
+    ParameterError
+        When `label` is no integer, or the background.
+    """
+    if label is None:
+        foreign = sorted(set(scans) - {1})
+        if foreign:
+            shown = ", ".join(map(str, foreign[:8])) + (", ..." if len(foreign) > 8 else "")
+            raise VolumeError(
+                f"{argument}: holds the values {shown}; without label only 0 and 1 are a mask. "
+                f"Pass label={foreign[-1]} for one of them, or use assess_labels for all."
+            )
+        return 1
+    try:
+        value = operator.index(label)
+    except TypeError as error:
+        raise ParameterError(f"label: expected an integer, got {label!r}.") from error
+    if value == 0:
+        raise ParameterError("label: 0 is the background; pass the value of the structure.")
+    return value
 
 
 @dataclass(frozen=True)

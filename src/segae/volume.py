@@ -23,6 +23,9 @@ Array = npt.NDArray[Any]
 # Two grids agree when no corner of one is further than this from the same corner of the other.
 GRID_TOLERANCE_VOX = 0.1
 
+_COMPRESSED = (".gz", ".bz2", ".zst")
+_PIECE = 1 << 20  # bytes that are decompressed at a time
+
 _DLPACK_CPU = (1, 3)  # kDLCPU, kDLCUDAHost
 _BARE_AXES = ("zyx", "xyz")
 
@@ -151,6 +154,11 @@ def load_pair(
     """
     given_image = _read(image, "image", scaled=False)
     given_mask = _read(mask, mask_argument, scaled=True)
+    for name, geometry in (("affine", affine), ("spacing", spacing)):
+        if geometry is not None and given_image.affine is not None and given_mask.affine is not None:
+            raise VolumeError(
+                f"{name}: image and {mask_argument} carry their own grids, and {name} is for bare arrays. Drop it."
+            )
     # A bare array beside a file lies on the file's grid, when it has its shape.
     if given_image.affine is None and given_mask.affine is not None and affine is None and spacing is None:
         given_image = _borrow_grid(given_image, given_mask, "image", mask_argument)
@@ -207,24 +215,48 @@ def _read_file(path: Path, argument: str, scaled: bool) -> _Given:
 
 
 def _read_nibabel(image: Any, argument: str, scaled: bool) -> _Given:
+    from nibabel.arrayproxy import ArrayProxy
+
     affine = np.asarray(image.affine, dtype=np.float64) if image.affine is not None else None
     if affine is None:
         raise VolumeError(f"{argument}: the nibabel image has no affine: give it one, or pass its array and spacing.")
     proxy = image.dataobj
     slope, intercept = 1.0, 0.0
-    if hasattr(proxy, "get_unscaled"):
-        slope, intercept = float(np.ravel(proxy.slope)[0]), float(np.ravel(proxy.inter)[0])
-        identity = slope == 1.0 and intercept == 0.0
-        array = np.asanyarray(proxy) if scaled and not identity else proxy.get_unscaled()
-        if scaled:
-            slope, intercept = 1.0, 0.0
-    else:
-        array = np.asanyarray(proxy)
-    return _Given(array, affine, slope, intercept)
+    if not isinstance(proxy, ArrayProxy):  # an array, or a format with a scale for every slice
+        return _Given(np.asanyarray(proxy), affine)
+    slope, intercept = float(proxy.slope), float(proxy.inter)
+    if not scaled or (slope == 1.0 and intercept == 0.0):
+        return _Given(_stored_values(proxy), affine, slope, intercept)
+    return _Given(_undo_rounding(np.asanyarray(proxy)), affine)
+
+
+def _stored_values(proxy: Any) -> Array:
+    """Map a plain file, decompress another piece by piece: nibabel would hold the volume twice on the way."""
+    from nibabel.openers import ImageOpener
+
+    if not str(proxy.file_like).endswith(_COMPRESSED):
+        mapped: Array = proxy.get_unscaled()
+        return mapped
+    values = np.empty(int(np.prod(proxy.shape)), proxy.dtype)
+    missing = values.view(np.uint8).data
+    with ImageOpener(proxy.file_like) as file:
+        file.seek(proxy.offset)
+        while len(missing) > 0:
+            done = file.readinto(missing[:_PIECE])
+            if done == 0:
+                raise EOFError(f"{len(missing)} bytes are missing")
+            missing = missing[done:]
+    return values.reshape(proxy.shape, order=proxy.order)
+
+
+def _undo_rounding(labels: Array) -> Array:
+    """Labels that a file stores as multiples of a float32 slope, such as 255 * (1 / 255), made whole again."""
+    whole = np.rint(labels)
+    return whole if np.allclose(labels, whole, rtol=1e-6, atol=1e-6) else labels
 
 
 def _from_dlpack(source: Any, argument: str) -> Array:
-    device = int(source.__dlpack_device__()[0])
+    device = int(source.__dlpack_device__()[0]) if hasattr(source, "__dlpack_device__") else _DLPACK_CPU[0]
     if device not in _DLPACK_CPU:
         raise DeviceError(
             f"{argument}: the array lies on a device (DLPack type {device}); this version reads host memory. "
@@ -294,7 +326,10 @@ def _place(
     if given.affine is not None:
         matrix = given.affine
     elif affine is not None:
-        matrix = np.asarray(affine, dtype=np.float64)
+        try:
+            matrix = np.asarray(affine, dtype=np.float64)
+        except (TypeError, ValueError) as error:
+            raise VolumeError(f"affine: expected a 4 x 4 matrix of numbers, got {affine!r}.") from error
     elif spacing is None:
         raise VolumeError(
             f"{argument}: a bare array of shape {given.array.shape} has no geometry. Pass spacing=(z, y, x) in mm "
@@ -374,8 +409,12 @@ def _check_spacing(spacing: Sequence[float]) -> tuple[float, float, float]:
 
 def _check_same_grid(image: Volume, mask: Volume, mask_argument: str) -> None:
     reason = ""
+    extents = np.array(image.array.shape)
+    steps, mask_steps = np.array(image.spacing_mm), np.array(mask.spacing_mm)
     if image.array.shape != mask.array.shape:
         reason = "their shapes differ"
+    elif (np.abs(mask_steps - steps) * (extents - 1) > GRID_TOLERANCE_VOX * steps).any():
+        reason = "their voxels differ in size"
     elif image.affine is not None and mask.affine is not None:
         corners = np.stack(np.meshgrid(*((0, extent - 1) for extent in image.array.shape)), -1).reshape(-1, 3)
         homogeneous = np.c_[corners, np.ones(len(corners))].T

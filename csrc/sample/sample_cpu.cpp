@@ -88,6 +88,25 @@ void read_row(const std::byte* row, int64_t stride, int64_t n, const Convert& co
   }
 }
 
+// sums[x] = sum over k of weight[k] * rows[k * width + x], a few columns at a time so that their sums stay in
+// registers.
+void add_rows(const float* rows, int64_t width, const double* weight, int64_t count, double* sums) {
+  constexpr int64_t kBlock = 8;
+  int64_t x = 0;
+  for (; x + kBlock <= width; x += kBlock) {
+    double block[kBlock] = {};
+    for (int64_t k = 0; k < count; ++k) {
+      for (int64_t i = 0; i < kBlock; ++i) block[i] += weight[k] * static_cast<double>(rows[k * width + x + i]);
+    }
+    std::copy(block, block + kBlock, sums + x);
+  }
+  for (; x < width; ++x) {
+    double sum = 0;
+    for (int64_t k = 0; k < count; ++k) sum += weight[k] * static_cast<double>(rows[k * width + x]);
+    sums[x] = sum;
+  }
+}
+
 // The two passes. Rows of the crop are read once, in order, and added to the output rows that need them.
 template <class T, class Convert>
 void resample(const std::byte* plane, int64_t row_stride, int64_t column_stride, const FilterBank& rows,
@@ -110,12 +129,8 @@ void resample(const std::byte* plane, int64_t row_stride, int64_t column_stride,
       std::fill(line, line + spec.width, gain * fill + bias);
       continue;
     }
-    std::fill(sums.begin(), sums.end(), 0.0);
-    for (int64_t k = 0; k < rows.count[static_cast<size_t>(y)]; ++k) {
-      const double weight = rows.weight[static_cast<size_t>(y * rows.taps + k)];
-      const float* from = crop.data() + (first_row + k - rows.begin) * width;
-      for (int64_t x = 0; x < width; ++x) sums[static_cast<size_t>(x)] += weight * static_cast<double>(from[x]);
-    }
+    add_rows(crop.data() + (first_row - rows.begin) * width, width, rows.weight.data() + y * rows.taps,
+             rows.count[static_cast<size_t>(y)], sums.data());
     for (int64_t x = 0; x < spec.width; ++x) {
       const int64_t first_column = columns.first[static_cast<size_t>(x)];
       if (first_column < 0) {

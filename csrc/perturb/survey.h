@@ -1,0 +1,38 @@
+// survey: what must be known of a mask and its surroundings before an error can be drawn.
+#pragma once
+
+#include <vector>
+
+#include "perturb/box.h"
+
+namespace segae {
+
+// The voxels of `source` that equal its label, within the box, as bytes 0 and 1.
+void extract_mask(const MaskView& source, const Int3& origin, const Int3& shape, int threads, uint8_t* out);
+
+// An image's values times slope plus intercept within the box; NaN becomes -1024 (air).
+void extract_image(const VolumeView& source, const Int3& origin, const Int3& shape, int threads, float* out);
+
+struct MaskSummary {
+  int64_t voxels = 0;
+  Int3 begin{}, end{};  // bounding box, end exclusive; all 0 when empty
+  Int3 index_sum{};     // of the voxels' indices: the centroid without a rounding
+};
+MaskSummary summarise(const MaskView& mask, int threads);
+
+// How many voxels of each row along x have low <= value <= high; then the k-th such voxel of one row.
+void count_in_rows(const float* values, const Int3& shape, float low, float high, int threads, int64_t* counts);
+int64_t find_in_row(const float* row, int64_t width, float low, float high, int64_t rank);
+
+// Smallest and largest value.
+std::array<float, 2> extremes(const float* values, int64_t n, int threads);
+
+// Image values where keep is not 0: count, sum and sum of squares, in whole HU (rounded), so that no order matters.
+std::array<int64_t, 3> image_moments(const float* image_hu, const uint8_t* keep, int64_t n, int threads);
+
+// Voxels of each label 0..4095 of a labelmap within the box: counts[2 l] all, counts[2 l + 1] those also in `mask`.
+// Other values are not counted.
+inline constexpr int64_t kMostLabels = 4096;
+void label_counts(const VolumeView& labelmap, const Box& box, const uint8_t* mask, int threads, int64_t* counts);
+
+}  // namespace segae

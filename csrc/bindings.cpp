@@ -1,12 +1,13 @@
 // Python's door to the operations: check what came, release the GIL, call, return. No arithmetic here.
+// bindings_perturb.cpp is its second leaf.
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
 #include <algorithm>
 #include <cmath>
-#include <string>
 
+#include "bindings_util.h"
 #include "components/components.h"
 #include "dispatch.h"
 #include "distance/distance.h"
@@ -18,56 +19,6 @@ namespace py = pybind11;
 using namespace segae;
 
 namespace {
-
-DType dtype_of(const py::array& array, const char* name) {
-  const py::dtype dtype = array.dtype();
-  const char kind = dtype.kind();
-  const auto size = dtype.itemsize();
-  if (dtype.attr("isnative").cast<bool>()) {  // byteorder() may say '<' or '=' for the same thing
-    if (kind == 'b' && size == 1) return DType::kBool;
-    if (kind == 'u' && size == 1) return DType::kU8;
-    if (kind == 'i' && size == 1) return DType::kI8;
-    if (kind == 'u' && size == 2) return DType::kU16;
-    if (kind == 'i' && size == 2) return DType::kI16;
-    if (kind == 'u' && size == 4) return DType::kU32;
-    if (kind == 'i' && size == 4) return DType::kI32;
-    if (kind == 'u' && size == 8) return DType::kU64;
-    if (kind == 'i' && size == 8) return DType::kI64;
-    if (kind == 'f' && size == 2) return DType::kF16;
-    if (kind == 'f' && size == 4) return DType::kF32;
-    if (kind == 'f' && size == 8) return DType::kF64;
-  }
-  throw py::type_error(std::string(name) + ": unsupported dtype " + py::str(dtype).cast<std::string>());
-}
-
-VolumeView view(const py::array& array, const char* name) {
-  if (array.ndim() != 3) {
-    throw py::value_error(std::string(name) + ": expected 3 axes, got " + std::to_string(array.ndim()));
-  }
-  VolumeView volume{static_cast<const std::byte*>(array.data()), dtype_of(array, name), {}, {}};
-  for (int axis = 0; axis < 3; ++axis) {
-    volume.shape[static_cast<size_t>(axis)] = array.shape(axis);
-    volume.stride[static_cast<size_t>(axis)] = array.strides(axis);
-  }
-  return volume;
-}
-
-void check_axis(int axis) {
-  if (axis < 0 || axis > 2) throw py::value_error("axis: expected 0, 1 or 2");
-}
-
-void check_same_shape(const VolumeView& a, const VolumeView& b, const char* names) {
-  if (a.shape != b.shape) throw py::value_error(std::string(names) + ": shapes differ");
-}
-
-void check_spacing(const Double3& spacing_mm) {
-  for (const double step : spacing_mm) {
-    if (!(step > 0) || !std::isfinite(step)) throw py::value_error("spacing_mm: expected three positive numbers");
-  }
-}
-
-// Positions are added and truncated to int64 later; no volume reaches further.
-constexpr double kFarthestVoxel = 0x1p40;
 
 using Indices = py::array_t<int64_t, py::array::c_style | py::array::forcecast>;
 using Numbers = py::array_t<double, py::array::c_style | py::array::forcecast>;
@@ -256,5 +207,6 @@ PYBIND11_MODULE(_core, m) {
         py::arg("truth_label"), py::arg("spacing_mm"), py::arg("tolerance_mm"), py::arg("per_slice_axis"),
         py::arg("threads"));
   m.def("squared_distance", &bind_squared_distance, py::arg("seeds"), py::arg("spacing_mm"), py::arg("threads"));
+  register_perturb(m);
   m.def("component_sizes", &bind_component_sizes, py::arg("mask"), py::arg("label"));
 }

@@ -13,7 +13,7 @@ inline constexpr double kTie = 1.0 + 1e-6;
 struct LevelTerms {
   Measure measure;
   bool add, remove;
-  double bias, inset_mm;
+  double bias, most_push_mm, inset_mm;
   Double3 normal;
   double start_mm;
   const Ball* balls;
@@ -51,7 +51,7 @@ SEGAE_HD inline float level_at(const LevelTerms& rule, bool in_mask, double z, d
       const double push = rule.bias + static_cast<double>(noise);
       if (in_mask ? !(push < 0) : !(push > 0)) return no_level();
       const double distance = sqrt(fabs(static_cast<double>(squared))) - rule.inset_mm;
-      level = distance / fabs(push);
+      level = distance / fmin(fabs(push), rule.most_push_mm);
       break;
     }
     case Measure::kPlane:
@@ -59,7 +59,7 @@ SEGAE_HD inline float level_at(const LevelTerms& rule, bool in_mask, double z, d
       break;
     case Measure::kBalls: {
       const double swell = 1.0 + static_cast<double>(noise);
-      level = ball_level(rule, z, y, x) * (swell > 0.25 ? swell : 0.25);
+      level = ball_level(rule, z, y, x) * (swell > 0.5 ? swell : 0.5);
       break;
     }
     case Measure::kSlices:

@@ -14,7 +14,7 @@ enum class Measure : uint8_t {
   kDistance,  // mm to the other side of the boundary, plus the noise
   kField,     // strength at which strength * (bias + field + noise) carries the boundary over the voxel
   kPlane,     // mm behind the plane normal . position = start, plus the noise
-  kBalls,     // distance to the nearest centre over that centre's weight, times 1 + noise
+  kBalls,     // distance to the nearest centre over that centre's weight, times 1 + noise (at least 1/2)
   kSlices,    // a number a slice
 };
 
@@ -28,6 +28,7 @@ struct LevelRule {
   bool add, remove;           // which voxels may flip
   double most;                // levels beyond this are not needed and may be infinite
   double bias = 0;            // kField
+  double most_push_mm = 0;    // kField: |bias + field + noise| is held below this
   double inset_mm = 0;        // kField: the boundary lies this far from the centres beside it
   Double3 normal{};           // kPlane
   double start_mm = 0;        // kPlane

@@ -36,25 +36,18 @@ class NoiseRow {
   std::vector<float> columns_, row_;
 };
 
-// Beyond this distance no strength up to `most` carries a noisy boundary: a field of unit variance stays below 5.3.
-double field_reach_mm(const LevelRule& rule) {
-  double push = std::fabs(rule.bias);
-  for (const Noise& noise : rule.noise) push += 5.3 * noise.amplitude_mm;
-  return rule.most * push + rule.inset_mm;
-}
-
 }  // namespace
 
 void levels(const Box& box, const uint8_t* mask, const uint8_t* other, const float* squared, const float* field,
             const LevelRule& rule, int threads, float* out) {
   const auto [depth, height, width] = box.shape;
-  const LevelTerms terms{rule.measure,       rule.add,          rule.remove,
-                         rule.bias,          rule.inset_mm,     rule.normal,
-                         rule.start_mm,      rule.balls.data(), static_cast<int64_t>(rule.balls.size()),
-                         rule.slices.data(), rule.axis};
-  const double reach = field_reach_mm(rule);
-  const bool bounded = rule.measure == Measure::kField && !field;
-  const double farthest = bounded ? reach * reach : std::numeric_limits<double>::infinity();
+  const LevelTerms terms{
+      rule.measure,       rule.add,    rule.remove,   rule.bias,         rule.most_push_mm,
+      rule.inset_mm,      rule.normal, rule.start_mm, rule.balls.data(), static_cast<int64_t>(rule.balls.size()),
+      rule.slices.data(), rule.axis};
+  // Beyond this distance no strength up to `most` carries a boundary.
+  const double reach = rule.most * rule.most_push_mm + rule.inset_mm;
+  const double farthest = rule.measure == Measure::kField ? reach * reach : std::numeric_limits<double>::infinity();
   std::vector<Lattice> lattices;
   for (const Noise& noise : rule.noise) lattices.push_back(make_lattice(box, noise, 1));
   parallel_for(depth, threads, [&, height = height, width = width](int64_t z) {

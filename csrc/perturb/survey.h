@@ -11,7 +11,11 @@ namespace segae {
 void extract_mask(const MaskView& source, const Int3& origin, const Int3& shape, int threads, uint8_t* out);
 
 // An image's values times slope plus intercept within the box; NaN becomes -1024 (air).
-void extract_image(const VolumeView& source, const Int3& origin, const Int3& shape, int threads, float* out);
+void extract_image(const VolumeView& source, double slope, double intercept, const Int3& origin, const Int3& shape,
+                   int threads, float* out);
+
+// A mask known within one box, seen through another; 0 outside the first.
+void recut(const Box& source_box, const uint8_t* source, const Box& box, int threads, uint8_t* out);
 
 struct MaskSummary {
   int64_t voxels = 0;
@@ -23,6 +27,9 @@ MaskSummary summarise(const MaskView& mask, int threads);
 // How many voxels of each row along x have low <= value <= high; then the k-th such voxel of one row.
 void count_in_rows(const float* values, const Int3& shape, float low, float high, int threads, int64_t* counts);
 int64_t find_in_row(const float* row, int64_t width, float low, float high, int64_t rank);
+
+// Agreement of two masks on one box.
+Counts compare(const uint8_t* result, const uint8_t* truth, int64_t n, int threads);
 
 // Smallest and largest value.
 std::array<float, 2> extremes(const float* values, int64_t n, int threads);

@@ -18,7 +18,7 @@ void over_chunks(int64_t n, int threads, Body&& body) {
                [&](int64_t chunk) { body(chunk, chunk * kChunk, std::min(n, (chunk + 1) * kChunk)); });
 }
 
-// The numbers of voxels that a byte row counts 8 at a time when it is 0 or not: most rows of a volume are empty.
+// Most rows of a volume are empty, and eight bytes at a time tell.
 bool all_zero(const std::byte* row, int64_t bytes) {
   uint64_t any = 0;
   int64_t i = 0;
@@ -43,7 +43,8 @@ void extract_mask(const MaskView& source, const Int3& origin, const Int3& shape,
   });
 }
 
-void extract_image(const VolumeView& source, const Int3& origin, const Int3& shape, int threads, float* out) {
+void extract_image(const VolumeView& source, double slope, double intercept, const Int3& origin, const Int3& shape,
+                   int threads, float* out) {
   visit(source.dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
     parallel_for(shape[0], threads, [&](int64_t z) {
@@ -51,11 +52,32 @@ void extract_image(const VolumeView& source, const Int3& origin, const Int3& sha
         float* row = out + (z * shape[1] + y) * shape[2];
         const std::byte* from = source.at(origin[0] + z, origin[1] + y, origin[2]);
         for (int64_t x = 0; x < shape[2]; ++x) {
-          const float value = static_cast<float>(as_double(load<T>(from + x * source.stride[2])));
+          const float value = static_cast<float>(as_double(load<T>(from + x * source.stride[2])) * slope + intercept);
           row[x] = std::isnan(value) ? -1024.0f : value;
         }
       }
     });
+  });
+}
+
+void recut(const Box& source_box, const uint8_t* source, const Box& box, int threads, uint8_t* out) {
+  Int3 begin, end;  // of the common part, in the target's box
+  for (size_t axis = 0; axis < 3; ++axis) {
+    const int64_t offset = source_box.origin[axis] - box.origin[axis];
+    begin[axis] = std::clamp<int64_t>(offset, 0, box.shape[axis]);
+    end[axis] = std::clamp<int64_t>(offset + source_box.shape[axis], begin[axis], box.shape[axis]);
+  }
+  parallel_for(box.shape[0], threads, [&](int64_t z) {
+    uint8_t* slice = out + z * box.shape[1] * box.shape[2];
+    std::fill(slice, slice + box.shape[1] * box.shape[2], uint8_t{0});
+    if (z < begin[0] || z >= end[0] || begin[2] == end[2]) return;
+    for (int64_t y = begin[1]; y < end[1]; ++y) {
+      const int64_t from_z = z + box.origin[0] - source_box.origin[0];
+      const int64_t from_y = y + box.origin[1] - source_box.origin[1];
+      const int64_t from_x = begin[2] + box.origin[2] - source_box.origin[2];
+      const uint8_t* row = source + (from_z * source_box.shape[1] + from_y) * source_box.shape[2] + from_x;
+      std::copy(row, row + (end[2] - begin[2]), slice + y * box.shape[2] + begin[2]);
+    }
   });
 }
 
@@ -66,13 +88,15 @@ MaskSummary summarise(const MaskView& mask, int threads) {
   visit(volume.dtype, [&, height = height, width = width](auto tag) {
     using T = typename decltype(tag)::type;
     const Matches<T> matches(mask.label);
-    const bool dense = mask.label != 0 && volume.stride[2] == static_cast<int64_t>(sizeof(T));
+    const int64_t size = static_cast<int64_t>(sizeof(T));
+    const bool dense = mask.label != 0 && (volume.stride[2] == size || volume.stride[2] == -size);
+    const int64_t lowest = volume.stride[2] < 0 ? width - 1 : 0;  // the voxel of a row that comes first in memory
     parallel_for(depth, threads, [&, height = height, width = width](int64_t z) {
       MaskSummary& mine = slices[static_cast<size_t>(z)];
       mine.begin = volume.shape;
       for (int64_t y = 0; y < height; ++y) {
         const std::byte* row = volume.at(z, y, 0);
-        if (dense && all_zero(row, width * volume.stride[2])) continue;
+        if (dense && all_zero(volume.at(z, y, lowest), width * size)) continue;
         int64_t count = 0, sum = 0, first = width, last = -1;
         for (int64_t x = 0; x < width; ++x) {
           if (!matches(load<T>(row + x * volume.stride[2]))) continue;
@@ -114,6 +138,21 @@ int64_t find_in_row(const float* row, int64_t width, float low, float high, int6
     if (low <= row[x] && row[x] <= high && rank-- == 0) return x;
   }
   throw std::out_of_range("find_in_row: fewer voxels than the rank");
+}
+
+Counts compare(const uint8_t* result, const uint8_t* truth, int64_t n, int threads) {
+  std::vector<Counts> found(static_cast<size_t>((n + kChunk - 1) / kChunk));
+  over_chunks(n, threads, [&](int64_t chunk, int64_t begin, int64_t end) {
+    Counts& mine = found[static_cast<size_t>(chunk)];
+    for (int64_t i = begin; i < end; ++i) {
+      mine.both += result[i] && truth[i];
+      mine.result += result[i] != 0;
+      mine.truth += truth[i] != 0;
+    }
+  });
+  Counts all;
+  for (const Counts& one : found) all.both += one.both, all.result += one.result, all.truth += one.truth;
+  return all;
 }
 
 std::array<float, 2> extremes(const float* values, int64_t n, int threads) {

@@ -1,0 +1,278 @@
+"""`perturb` and `perturb_many`: arguments in, damaged masks out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from segae import _core
+from segae.errors import GridMismatchError, ParameterError
+from segae.perturb.draw import replay, with_dice, with_severity
+from segae.perturb.error import Outcome
+from segae.perturb.kind import Params
+from segae.perturb.kinds import KINDS
+from segae.perturb.mixture import draw_mixture, replay_steps
+from segae.perturb.scene import Scene, Whole
+from segae.threads import available_threads
+from segae.volume import Volume, load, load_pair
+
+RANDOM = "random"
+NSD_TOLERANCE_MM = 2.0
+
+
+@dataclass(frozen=True)
+class Perturbed:
+    """A damaged mask whose quality is known.
+
+    Attributes
+    ----------
+    mask : uint8 ndarray
+        0 and 1, in the axes of the mask as given.
+    kind : str
+        What was asked for.
+    params : dict
+        What was done: JSON-able, and `segae.perturb(mask, params=...)` does it again.
+    dice, precision, recall : float
+        Of `mask` against the mask as given; nan where the denominator is 0.
+    nsd : float
+        Normalised surface distance at 2 mm.
+    """
+
+    mask: npt.NDArray[np.uint8]
+    kind: str
+    params: Params
+    dice: float
+    precision: float
+    recall: float
+    nsd: float
+
+
+def perturb(
+    mask: object,
+    kind: str = RANDOM,
+    *,
+    severity: float | None = None,
+    target_dice: float | None = None,
+    seed: int | np.random.Generator = 0,
+    params: Mapping[str, Any] | None = None,
+    image: object | None = None,
+    labelmap: object | None = None,
+    affine: npt.ArrayLike | None = None,
+    spacing: Sequence[float] | None = None,
+    axes: str = "zyx",
+    label: int = 1,
+    threads: int | None = None,
+) -> npt.NDArray[np.uint8]:
+    """Damage a mask as people and networks do.
+
+    Parameters
+    ----------
+    mask : path, os.PathLike, nibabel image, numpy array or object with ``__dlpack__``
+        Voxels equal to `label` are the structure.
+    kind : str
+        One of `segae.KINDS`, or "random": kind, combination and quality are drawn (see `segae.perturb.mixture`).
+    severity : float in [0, 1], optional
+        0 leaves the mask as it is, 1 is the strongest that the kind documents.
+    target_dice : float in (0, 1), optional
+        Instead of `severity`: the Dice that the result shall have against `mask`, met within 0.01.
+    seed : int or numpy Generator
+        Same seed, same result, on any machine and any number of threads.
+    params : dict, optional
+        Parameters of an earlier result: replays it, byte for byte. Instead of all of the above.
+    image : like `mask`, optional
+        The CT in HU; needed by `leak`.
+    labelmap : like `mask`, optional
+        The neighbouring structures; needed by `swap`, `merge` and `split`. Values 0 to 4095.
+    affine, spacing, axes
+        Geometry of bare arrays, as in `segae.score`.
+    label : int
+        The structure's value in `mask`.
+    threads : int, optional
+        Default: all CPUs that the process may use.
+
+    Returns
+    -------
+    uint8 ndarray
+        0 and 1, in the axes of the mask as given; a new array.
+
+    Raises
+    ------
+    ParameterError
+        For an unknown kind, a target out of the kind's reach (says the range), a missing image or labelmap.
+    VolumeError, GridMismatchError
+    """
+    grid, scene = _scene(mask, image, labelmap, affine, spacing, axes, label, threads)
+    if params is not None:
+        if severity is not None or target_dice is not None:
+            raise ParameterError("params: they say all; leave severity and target_dice out.")
+        return _whole(grid, _replayed(scene, params))
+    outcome, _ = _draw(scene, _checked(kind), severity, target_dice, np.random.default_rng(seed))
+    return _whole(grid, outcome)
+
+
+def perturb_many(
+    mask: object,
+    n: int,
+    *,
+    kinds: str | Sequence[str] = RANDOM,
+    severity: float | None = None,
+    target_dice: float | Sequence[float] | None = None,
+    seed: int | np.random.Generator = 0,
+    image: object | None = None,
+    labelmap: object | None = None,
+    affine: npt.ArrayLike | None = None,
+    spacing: Sequence[float] | None = None,
+    axes: str = "zyx",
+    label: int = 1,
+    threads: int | None = None,
+) -> list[Perturbed]:
+    """Make variants of one mask, each with its true quality; what they share is computed once.
+
+    Parameters
+    ----------
+    mask, severity, image, labelmap, affine, spacing, axes, label, threads
+        As in `perturb`.
+    n : int
+        How many.
+    kinds : str or sequence of str
+        "random", one kind, or several that take turns.
+    target_dice : float or n floats, optional
+        As in `perturb`; with "random" what comes nearest is taken where no kind meets it.
+    seed : int or numpy Generator
+        Variant i of a seed is the same whatever n is.
+
+    Returns
+    -------
+    list of Perturbed
+        Masks are allocated sparsely: pages that a structure does not touch take no memory on most systems.
+
+    Raises
+    ------
+    ParameterError, VolumeError, GridMismatchError
+    """
+    if n < 0:
+        raise ParameterError(f"n: expected a number of variants, got {n}.")
+    names = [kinds] if isinstance(kinds, str) else list(kinds)
+    if not names:
+        raise ParameterError('kinds: expected at least one; "random" draws them.')
+    for name in names:
+        _checked(name)
+    targets = [target_dice] * n if target_dice is None or np.isscalar(target_dice) else list(target_dice)  # type: ignore[arg-type]
+    if len(targets) != n:
+        raise ParameterError(f"target_dice: expected one number or {n}, got {len(targets)}.")
+    grid, scene = _scene(mask, image, labelmap, affine, spacing, axes, label, threads)
+    made = []
+    for i, rng in enumerate(np.random.default_rng(seed).spawn(n)):
+        name = names[i % len(names)]
+        outcome, params = _draw(scene, name, severity, targets[i], rng)  # type: ignore[arg-type]
+        made.append(_perturbed(grid, scene, outcome, name, params))
+    return made
+
+
+def _draw(
+    scene: Scene, kind: str, severity: float | None, target_dice: float | None, rng: np.random.Generator
+) -> tuple[Outcome, Params]:
+    if severity is not None and target_dice is not None:
+        raise ParameterError("severity, target_dice: give one of the two.")
+    if severity is not None and not 0 <= severity <= 1:
+        raise ParameterError(f"severity: expected a number in [0, 1], got {severity!r}.")
+    if target_dice is not None and not 0 < target_dice < 1:
+        raise ParameterError(f"target_dice: expected a number in (0, 1), got {target_dice!r}.")
+    if scene.voxels == 0:
+        raise ParameterError("mask: it is empty, so there is nothing to perturb. Was the right label= given?")
+    if kind == RANDOM:
+        return draw_mixture(scene, rng, target_dice=target_dice, severity=severity)
+    if severity is not None:
+        return with_severity(scene, KINDS[kind], severity, rng)
+    if target_dice is not None:
+        return with_dice(scene, KINDS[kind], target_dice, rng)
+    raise ParameterError(f'severity, target_dice: {kind!r} needs one of the two; only "random" draws its own.')
+
+
+def _replayed(scene: Scene, params: Mapping[str, Any]) -> Outcome:
+    steps = params["steps"] if params.get("kind") == RANDOM else [params]
+    for step in steps:
+        kind = KINDS[_checked(step.get("kind"))]
+        if kind.strength not in step:
+            raise ParameterError(f"params: {kind.name!r} needs {kind.strength!r}; got {sorted(step)}.")
+    try:
+        return replay_steps(scene, steps) if len(steps) > 1 else replay(scene, dict(steps[0]))
+    except KeyError as error:
+        raise ParameterError(f"params: {error.args[0]!r} is missing; see segae.KINDS[...].parameters.") from error
+
+
+def _checked(kind: object) -> str:
+    if kind == RANDOM or kind in KINDS:
+        return str(kind)
+    raise ParameterError(f"kind: expected one of {', '.join(KINDS)} or {RANDOM}, got {kind!r}.")
+
+
+def _scene(
+    mask: object,
+    image: object | None,
+    labelmap: object | None,
+    affine: npt.ArrayLike | None,
+    spacing: Sequence[float] | None,
+    axes: str,
+    label: int,
+    threads: int | None,
+) -> tuple[Volume, Scene]:
+    geometry = {"affine": affine, "spacing": spacing, "axes": axes}
+    others: dict[str, Volume] = {}
+    grid: Volume | None = None
+    for name, other in (("image", image), ("labelmap", labelmap)):
+        if other is not None:
+            others[name], grid = load_pair(other, mask, **geometry)  # type: ignore[arg-type]
+    grid = grid or load(mask, "mask", scaled=True, **geometry)  # type: ignore[arg-type]
+    scan = others.get("image")
+    shape = grid.array.shape
+    scene = Scene(
+        mask=Whole(grid.array, label),
+        shape=(shape[0], shape[1], shape[2]),
+        spacing_mm=grid.spacing_mm,
+        threads=threads or available_threads(),
+        image=None if scan is None else scan.array,
+        image_scale=(1.0, 0.0) if scan is None else (scan.slope, scan.intercept),
+        labelmap=others["labelmap"].array if "labelmap" in others else None,
+    )
+    return grid, scene
+
+
+def _whole(grid: Volume, outcome: Outcome) -> npt.NDArray[np.uint8]:
+    """Put the result's box into an empty volume in the axes of the mask as given."""
+    given = grid.in_source_order(grid.array)
+    result = np.zeros_like(given, dtype=np.uint8)
+    ahead = result.transpose(grid.source_axes)[tuple(slice(None, None, -1 if flip else 1) for flip in grid.flipped)]
+    box = outcome.patch.box
+    ahead[tuple(slice(o, o + s) for o, s in zip(box.origin, box.shape, strict=True))] = outcome.patch.voxels
+    return result
+
+
+def _perturbed(grid: Volume, scene: Scene, outcome: Outcome, kind: str, params: Params) -> Perturbed:
+    both, result, truth = outcome.counts
+    return Perturbed(
+        mask=_whole(grid, outcome),
+        kind=kind,
+        params=params,
+        dice=outcome.dice,
+        precision=both / result if result else float("nan"),
+        recall=both / truth if truth else float("nan"),
+        nsd=_nsd(scene, outcome),
+    )
+
+
+def _nsd(scene: Scene, outcome: Outcome) -> float:
+    """Within the box that holds both masks."""
+    own, box = scene.box(), outcome.patch.box
+    begin = np.minimum(own.origin, box.origin)
+    end = np.maximum(np.add(own.origin, own.shape), np.add(box.origin, box.shape))
+    union = scene.clip(begin, end)
+    result = scene.cut(outcome.patch, union)
+    counts = _core.surface_counts(
+        result, scene.mask_in(union), 1, 1, scene.spacing_mm, NSD_TOLERANCE_MM, None, scene.threads
+    )[0]
+    return float((counts[2] + counts[3]) / (counts[0] + counts[1])) if counts[0] + counts[1] else float("nan")

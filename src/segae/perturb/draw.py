@@ -1,0 +1,74 @@
+"""From a kind and how bad it shall be to a damaged mask and the parameters that make it again."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from segae.errors import ParameterError
+from segae.perturb.error import Outcome, dice_of, untouched
+from segae.perturb.kind import Kind, Params, short
+from segae.perturb.kinds import KINDS
+from segae.perturb.scene import Scene
+
+TOLERANCE = 0.01  # of a target Dice
+
+
+class UnreachableError(ParameterError):
+    """A target Dice that an error cannot meet on this mask."""
+
+
+def with_severity(scene: Scene, kind: Kind, severity: float, rng: np.random.Generator) -> tuple[Outcome, Params]:
+    """Draw an error and apply it at a share of its strongest."""
+    params, strongest = kind.draw(scene, rng)
+    strength = short(severity * strongest)
+    if strength <= 0:
+        outcome = untouched(scene, scene.box())
+    else:
+        outcome = kind.build(scene, params, strength).apply(strength)
+    return outcome, {"kind": kind.name} | params | {kind.strength: outcome.strength}
+
+
+def with_dice(scene: Scene, kind: Kind, target_dice: float, rng: np.random.Generator) -> tuple[Outcome, Params]:
+    """Draw an error and apply it as strongly as the target Dice asks.
+
+    Raises
+    ------
+    UnreachableError
+        When no strength comes within 0.01 of the target; says what can be reached.
+    """
+    params, strongest = kind.draw(scene, rng)
+    outcome = nearest(scene, kind, params, strongest, target_dice)
+    if not abs(outcome.dice - target_dice) <= TOLERANCE:
+        raise UnreachableError(_unreachable(scene, kind, params, strongest, target_dice, outcome))
+    return outcome, {"kind": kind.name} | params | {kind.strength: outcome.strength}
+
+
+def nearest(scene: Scene, kind: Kind, params: Params, strongest: float, target_dice: float) -> Outcome:
+    """Apply an error as near to a Dice as it can come. A weak error is prepared first: that costs less."""
+    first = kind.enough(scene, target_dice) if kind.enough else 0.3 * strongest
+    if first < strongest:
+        outcome = kind.build(scene, params, first).nearest(target_dice)
+        if abs(outcome.dice - target_dice) <= TOLERANCE:
+            return outcome
+    return kind.build(scene, params, strongest).nearest(target_dice)
+
+
+def replay(scene: Scene, params: Params) -> Outcome:
+    """Apply fully given parameters."""
+    kind = KINDS[params["kind"]]
+    strength = float(params[kind.strength])
+    if strength <= 0:
+        return untouched(scene, scene.box())
+    return kind.build(scene, params, strength).apply(strength)
+
+
+def _unreachable(
+    scene: Scene, kind: Kind, params: Params, strongest: float, target_dice: float, outcome: Outcome
+) -> str:
+    most = kind.build(scene, params, strongest).apply(strongest)
+    start = dice_of(untouched(scene, scene.box()).counts)
+    return (
+        f"target_dice: {kind.name!r} cannot meet {target_dice:g} within {TOLERANCE:g} on this mask of {scene.voxels} "
+        f"voxels: it reaches from {start:.3f} to {min(most.dice, outcome.dice):.3f}, and {outcome.dice:.3f} comes "
+        f"nearest. Ask for a Dice in that range, another seed or another kind."
+    )

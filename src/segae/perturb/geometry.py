@@ -1,0 +1,241 @@
+"""Errors of place and grid: moved, turned, scaled, bent; drawn on coarse, thick or few slices."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from segae import _core
+from segae.perturb.error import Error, Outcome, RenderedError
+from segae.perturb.kind import Kind, Params, between, direction, noise_seed, short
+from segae.perturb.scene import Patch, Scene
+
+_FARTHEST_TURN = 0.41421356  # tan(45 degrees / 2)
+
+
+def warped(
+    scene: Scene, map_at: Callable[[float], _core.Map], reach_mm: Callable[[float], object], most: float, rough: bool = False
+) -> Error:
+    """An error that shows the mask through the map of its strength."""
+    source_box = scene.box()
+
+    def render(strength: float, stride: int) -> Outcome:
+        box = scene.box(reach_mm(strength))  # type: ignore[arg-type]
+        source, truth = scene.mask_in(source_box), scene.truth_in(box)
+        result, counts = _core.warp(source_box, source, box, map_at(strength), truth, stride, scene.threads)
+        if stride == 1:
+            counts = (counts[0], counts[1], scene.truth_voxels)
+        return Outcome(strength, Patch(box, result), counts)
+
+    return RenderedError(scene, render, most, rough=rough, strided=True)
+
+
+def _about(centre: Sequence[float], matrix: np.ndarray) -> _core.Map:
+    """The map p -> centre + matrix (p - centre)."""
+    offset = np.asarray(centre) - matrix @ np.asarray(centre)
+    return _core.Map(matrix=matrix.ravel().tolist(), offset_mm=offset.tolist())
+
+
+def _draw_shift(scene: Scene, rng: np.random.Generator) -> tuple[Params, float]:
+    way = direction(rng)
+    along = sum(abs(w) * e for w, e in zip(way, scene.extent_mm, strict=True))
+    return {"direction": list(way)}, float(along)
+
+
+def _shift(scene: Scene, params: Params, most: float) -> Error:
+    way = np.array(params["direction"])
+    return warped(
+        scene,
+        lambda distance: _core.Map(offset_mm=(-distance * way).tolist()),
+        lambda distance: np.abs(distance * way),
+        most,
+    )
+
+
+SHIFT = Kind(
+    name="shift",
+    imitates="the right shape in the wrong place: motion between scans, a wrong origin, half-voxel conventions",
+    parameters={
+        "direction": "unit vector z, y, x in which the mask moves",
+        "distance_mm": "how far; (0, extent along the direction]",
+    },
+    strength="distance_mm",
+    draw=_draw_shift,
+    build=_shift,
+)
+
+
+def _rotation(axis: Sequence[float], half_tangent: float) -> np.ndarray:
+    """From the quaternion (1, t axis): rational in t, so that every machine computes the same matrix."""
+    z, y, x = (half_tangent * a for a in axis)
+    length = 1.0 + z * z + y * y + x * x
+    return (
+        np.array(
+            [
+                [1.0 + z * z - y * y - x * x, 2.0 * (z * y - x), 2.0 * (z * x + y)],
+                [2.0 * (z * y + x), 1.0 - z * z + y * y - x * x, 2.0 * (y * x - z)],
+                [2.0 * (z * x - y), 2.0 * (y * x + z), 1.0 - z * z - y * y + x * x],
+            ]
+        )
+        / length
+    )
+
+
+def _rotate(scene: Scene, params: Params, most: float) -> Error:
+    centre, axis = np.array(params["centre_mm"]), params["axis"]
+    corners = [np.array(c) * s for c, s in ((scene.begin, scene.spacing_mm), (scene.end, scene.spacing_mm))]
+    radius = float(np.linalg.norm(np.maximum(np.abs(corners[0] - centre), np.abs(corners[1] - centre))))
+    return warped(
+        scene,
+        # The map leads from the result back to the mask: the inverse turn.
+        lambda tangent: _about(centre, _rotation(axis, -tangent)),
+        lambda tangent: min(2.0 * tangent, 1.0) * radius,
+        most,
+    )
+
+
+ROTATE = Kind(
+    name="rotate",
+    imitates="a turned mask: propagated from an atlas or another scan without a good registration",
+    parameters={
+        "centre_mm": "of the turn, z, y, x from the volume's first voxel in LPS: the mask's centroid",
+        "axis": "unit vector z, y, x",
+        "half_tangent": "tan(angle / 2); (0, 0.414] is up to 45 degrees",
+    },
+    strength="half_tangent",
+    draw=lambda scene, rng: (
+        {"centre_mm": [short(c) for c in scene.centre_mm], "axis": list(direction(rng))},
+        _FARTHEST_TURN,
+    ),
+    build=_rotate,
+)
+
+
+def _scale(scene: Scene, params: Params, most: float) -> Error:
+    centre, grow = np.array(params["centre_mm"]), params["grow"]
+
+    def map_at(change: float) -> _core.Map:
+        step = 1.0 / (1.0 + change) if grow else 1.0 + change
+        return _about(centre, step * np.eye(3))
+
+    low, high = np.array(scene.begin) * scene.spacing_mm, np.array(scene.end) * scene.spacing_mm
+    arms = np.maximum(np.abs(low - centre), np.abs(high - centre))
+    return warped(scene, map_at, lambda change: arms * change if grow else 0.0, most)
+
+
+SCALE = Kind(
+    name="scale",
+    imitates="a wrong size with the right shape: an atlas of another patient, a wrong spacing",
+    parameters={
+        "centre_mm": "fixed point, z, y, x from the volume's first voxel in LPS: the mask's centroid",
+        "grow": "true: larger; false: smaller",
+        "change": "lengths are multiplied, or divided, by 1 + change; (0, 1]",
+    },
+    strength="change",
+    draw=lambda scene, rng: (
+        {"centre_mm": [short(c) for c in scene.centre_mm], "grow": bool(rng.random() < 0.5)},
+        1.0,
+    ),
+    build=_scale,
+)
+
+
+def _draw_elastic(scene: Scene, rng: np.random.Generator) -> tuple[Params, float]:
+    grid = max(between(rng, 0.7, 1.8) * scene.sphere_mm, 2.0 * max(scene.spacing_mm))
+    return {"grid_mm": grid, "seed": noise_seed(rng)}, _core.FOLDING_FREE * grid
+
+
+def _elastic(scene: Scene, params: Params, most: float) -> Error:
+    grid = [params["grid_mm"]] * 3
+    return warped(
+        scene,
+        lambda amplitude: _core.Map(bend=_core.Noise(params["seed"], grid, amplitude)),
+        lambda amplitude: amplitude,
+        most,
+    )
+
+
+ELASTIC = Kind(
+    name="elastic",
+    imitates="a bent shape: deformable registration, atlas labels, breathing, a network unsure of the outline",
+    parameters={
+        "grid_mm": "distance of the control points; [0.7, 1.8] x radius of the equal ball, at least two voxels",
+        "seed": "of the control displacements",
+        "amplitude_mm": "largest displacement of a control point along each axis; (0, 0.4 grid_mm]: free of folds",
+    },
+    strength="amplitude_mm",
+    draw=_draw_elastic,
+    build=_elastic,
+)
+
+
+def _draw_staircase(scene: Scene, rng: np.random.Generator) -> tuple[Params, float]:
+    thick = bool(rng.random() < 0.5)
+    low = [b * s for b, s in zip(scene.begin, scene.spacing_mm, strict=True)]
+    return {
+        "axes": [True, False, False] if thick else [True, True, True],
+        "from_mm": [short(a - rng.random() * e) for a, e in zip(low, scene.extent_mm, strict=True)],
+    }, 0.8 * scene.extent_mm[0] if thick else 2.0 * scene.depth_mm
+
+
+def _staircase(scene: Scene, params: Params, most: float) -> Error:
+    axes = np.array(params["axes"], dtype=float)
+    return warped(
+        scene,
+        lambda cell: _core.Map(cell_mm=(cell * axes).tolist(), cell_from_mm=params["from_mm"]),
+        lambda cell: cell * axes / 2.0,
+        most,
+        rough=True,
+    )
+
+
+STAIRCASE = Kind(
+    name="staircase",
+    imitates="annotated on thick slices or at low resolution and brought back by nearest neighbour",
+    parameters={
+        "axes": "which axes z, y, x are coarse: the first (thick slices) or all (low resolution)",
+        "from_mm": "where the cells begin, z, y, x from the volume's first voxel in LPS",
+        "cell_mm": "size of a cell; (0, 0.8 x extent] for thick slices, (0, 2 x deepest point] for low resolution",
+    },
+    strength="cell_mm",
+    draw=_draw_staircase,
+    build=_staircase,
+)
+
+
+def _kept_slices(params: Params, box: _core.Box, step_mm: float) -> list[int]:
+    axis, first, last = params["axis"], params["first"], params["last"]
+    step = max(step_mm / box.spacing_mm[axis], 1.0)
+    count = int((last - first) / step)
+    kept = {first, last} | {first + int(np.floor(k * step + 0.5)) for k in range(1, count + 1)}
+    return sorted(index - box.origin[axis] for index in kept if index <= last)
+
+
+def _interpolate(scene: Scene, params: Params, most: float) -> Error:
+    box = scene.box()
+
+    def render(step_mm: float, _: int) -> Outcome:
+        kept = _kept_slices(params, box, step_mm)
+        result = _core.interpolate_slices(box, scene.mask_in(box), params["axis"], kept, scene.threads)
+        both, voxels, _truth = _core.compare(box, result, scene.truth_in(box), scene.threads)
+        return Outcome(step_mm, Patch(box, result), (both, voxels, scene.truth_voxels))
+
+    return RenderedError(scene, render, most, rough=True)
+
+
+INTERPOLATE = Kind(
+    name="interpolate",
+    imitates="every n-th slice annotated and the ones between interpolated",
+    parameters={
+        "axis": "slices lie across this axis of the volume in LPS [z, y, x]; 0",
+        "first, last": "annotated slices at the two ends, indices in the volume in LPS",
+        "step_mm": "distance of annotated slices, rounded to slices one by one; (0, extent / 2]",
+    },
+    strength="step_mm",
+    draw=lambda scene, rng: (
+        {"axis": 0, "first": int(scene.begin[0]), "last": int(scene.end[0]) - 1},
+        max(scene.extent_mm[0] / 2.0, 2.0 * scene.spacing_mm[0]),
+    ),
+    build=_interpolate,
+)

@@ -1,0 +1,70 @@
+"""What a kind of error is: its name, what it imitates, its parameters, how they are drawn and applied."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from segae.perturb.error import Error
+from segae.perturb.scene import Scene, Triple
+
+Params = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of error.
+
+    Attributes
+    ----------
+    name : str
+        As in `segae.perturb(mask, kind)`.
+    imitates : str
+        Who makes this error.
+    parameters : Mapping
+        Name -> meaning, unit and range of every parameter.
+    strength : str
+        The parameter that severity and target Dice set; 0 is the identity.
+    draw : (scene, rng) -> (parameters without the strength, the strength of severity 1)
+    build : (scene, parameters, most) -> Error
+        Prepares strengths up to `most`; what is prepared costs more the larger that is.
+    needs : "image", "labelmap" or None
+    enough : (scene, target Dice) -> strength, optional
+        No larger strength can be needed to reach that Dice, unless the volume's border is in the way.
+    """
+
+    name: str
+    imitates: str
+    parameters: Mapping[str, str]
+    strength: str
+    draw: Callable[[Scene, np.random.Generator], tuple[Params, float]]
+    build: Callable[[Scene, Params, float], Error]
+    needs: Literal["image", "labelmap"] | None = None
+    enough: Callable[[Scene, float], float] | None = None
+
+
+def short(number: float) -> float:
+    """Nine digits: a last bit that differs between two machines' math libraries never reaches the parameters."""
+    return float(f"{number:.9g}")
+
+
+def between(rng: np.random.Generator, low: float, high: float) -> float:
+    """Uniform in [low, high)."""
+    return short(low + (high - low) * rng.random())
+
+
+def direction(rng: np.random.Generator) -> Triple:
+    """Uniform on the sphere, by rejection: needs no function that machines round differently."""
+    while True:
+        z, y, x = (2.0 * rng.random() - 1.0 for _ in range(3))
+        length = np.sqrt(z * z + y * y + x * x)
+        if 0.1 < length <= 1.0:
+            return short(z / length), short(y / length), short(x / length)
+
+
+def noise_seed(rng: np.random.Generator) -> int:
+    """A seed for a field of csrc/perturb/noise.h; exact in JSON."""
+    return int(rng.integers(1 << 53))

@@ -85,6 +85,24 @@ Bytes bind_recut(const Box& source_box, const Bytes& source, const Box& box, int
   return result;
 }
 
+py::tuple bind_subsample(const Box& box, const Bytes& source, const Int3& stride, int threads) {
+  const uint8_t* input = data_of(source, box, "source");
+  Box kept = box;
+  for (size_t axis = 0; axis < 3; ++axis) {
+    if (stride[axis] < 1) throw py::value_error("stride: expected three positive numbers");
+    kept.shape[axis] = (box.shape[axis] + stride[axis] - 1) / stride[axis];
+    kept.spacing_mm[axis] *= static_cast<double>(stride[axis]);
+  }
+  kept.origin = {};
+  Bytes result = empty_like<uint8_t>(kept);
+  uint8_t* out = result.mutable_data();
+  {
+    const py::gil_scoped_release release;
+    subsample(input, box.shape, stride, threads, out);
+  }
+  return py::make_tuple(kept, result);
+}
+
 py::tuple bind_summarise(const py::array& mask, int64_t label, int threads) {
   const MaskView input{view(mask, "mask"), label};
   MaskSummary summary;
@@ -325,6 +343,7 @@ void register_perturb(py::module_& m) {
   m.def("extract_image", &bind_extract_image, py::arg("source"), py::arg("slope"), py::arg("intercept"), py::arg("box"),
         py::arg("threads"));
   m.def("recut", &bind_recut, py::arg("source_box"), py::arg("source"), py::arg("box"), py::arg("threads"));
+  m.def("subsample", &bind_subsample, py::arg("box"), py::arg("source"), py::arg("stride"), py::arg("threads"));
   m.def("summarise", &bind_summarise, py::arg("mask"), py::arg("label"), py::arg("threads"));
   m.def("signed_squared_distance", &bind_signed_squared_distance, py::arg("mask"), py::arg("box"), py::arg("sides"),
         py::arg("threads"));
@@ -335,7 +354,7 @@ void register_perturb(py::module_& m) {
         py::arg("threads"));
   m.def("level_histogram", &bind_level_histogram, py::arg("box"), py::arg("mask"), py::arg("level"), py::arg("truth"),
         py::arg("most"), py::arg("bins"), py::arg("threads"));
-  m.def("warp", &bind_warp, py::arg("source_box"), py::arg("source"), py::arg("box"), py::arg("map"), py::arg("truth"),
+  m.def("warp", &bind_warp, py::arg("source_box"), py::arg("source"), py::arg("box"), py::arg("mapping"), py::arg("truth"),
         py::arg("stride"), py::arg("threads"));
   m.def("interpolate_slices", &bind_interpolate_slices, py::arg("box"), py::arg("mask"), py::arg("axis"),
         py::arg("kept"), py::arg("threads"));

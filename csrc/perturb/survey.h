@@ -17,6 +17,9 @@ void extract_image(const VolumeView& source, double slope, double intercept, con
 // A mask known within one box, seen through another; 0 outside the first.
 void recut(const Box& source_box, const uint8_t* source, const Box& box, int threads, uint8_t* out);
 
+// Every stride[axis]-th voxel along each axis; `out` has ceil(shape / stride) voxels.
+void subsample(const uint8_t* source, const Int3& shape, const Int3& stride, int threads, uint8_t* out);
+
 struct MaskSummary {
   int64_t voxels = 0;
   Int3 begin{}, end{};  // bounding box, end exclusive; all 0 when empty

@@ -81,6 +81,17 @@ void recut(const Box& source_box, const uint8_t* source, const Box& box, int thr
   });
 }
 
+void subsample(const uint8_t* source, const Int3& shape, const Int3& stride, int threads, uint8_t* out) {
+  const Int3 kept{(shape[0] + stride[0] - 1) / stride[0], (shape[1] + stride[1] - 1) / stride[1],
+                  (shape[2] + stride[2] - 1) / stride[2]};
+  parallel_for(kept[0], threads, [&](int64_t z) {
+    for (int64_t y = 0; y < kept[1]; ++y) {
+      const uint8_t* row = source + (z * stride[0] * shape[1] + y * stride[1]) * shape[2];
+      for (int64_t x = 0; x < kept[2]; ++x) out[(z * kept[1] + y) * kept[2] + x] = row[x * stride[2]];
+    }
+  });
+}
+
 MaskSummary summarise(const MaskView& mask, int threads) {
   const VolumeView& volume = mask.volume;
   const auto [depth, height, width] = volume.shape;

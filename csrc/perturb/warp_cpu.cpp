@@ -21,8 +21,13 @@ class SummedBlocks {
       for (int64_t z = block * kBlock; z < std::min(shape[0], (block + 1) * kBlock); ++z) {
         for (int64_t y = 0; y < shape[1]; ++y) {
           const uint8_t* row = source + (z * shape[1] + y) * shape[2];
-          int64_t* sums = &sum(block + 1, y / kBlock + 1, 0);
-          for (int64_t x = 0; x < shape[2]; ++x) sums[x / kBlock + 1] += row[x] != 0;
+          int64_t* sums = &sum(block + 1, y / kBlock + 1, 1);
+          const int64_t whole = shape[2] / kBlock;
+          for (int64_t x = 0; x < whole; ++x) {
+            const uint8_t* four = row + x * kBlock;
+            sums[x] += (four[0] != 0) + (four[1] != 0) + (four[2] != 0) + (four[3] != 0);
+          }
+          for (int64_t x = whole * kBlock; x < shape[2]; ++x) sums[whole] += row[x] != 0;
         }
       }
     });
@@ -86,15 +91,17 @@ class RowWarp {
 
   void evaluate(int64_t z, int64_t y, uint8_t* row) {
     const double at_z = snapped(0, z), at_y = snapped(1, y);
+    const Double3 base{mapped_row(map_, 0, at_z, at_y), mapped_row(map_, 1, at_z, at_y),
+                       mapped_row(map_, 2, at_z, at_y)};
     const int64_t width = box_.shape[2];
     bool collapsed = false;
     for (int64_t begin = 0; begin < width; begin += kRun) {
       const int64_t end = std::min(begin + kRun, width);
       Double3 low, high;
       for (int axis = 0; axis < 3; ++axis) {
-        const double first = in_source(axis, at_z, at_y, x_[static_cast<size_t>(begin)], 0.0);
-        const double last = in_source(axis, at_z, at_y, x_[static_cast<size_t>(end - 1)], 0.0);
         const size_t a = static_cast<size_t>(axis);
+        const double first = in_source(map_, source_box_, axis, base[a], x_[static_cast<size_t>(begin)], 0.0);
+        const double last = in_source(map_, source_box_, axis, base[a], x_[static_cast<size_t>(end - 1)], 0.0);
         const double slack = bend_ ? map_.bend.amplitude_mm / source_box_.spacing_mm[a] : 0.0;
         low[a] = std::min(first, last) - slack - 1e-6;
         high[a] = std::max(first, last) + slack + 1e-6;
@@ -113,7 +120,8 @@ class RowWarp {
         for (int axis = 0; axis < 3; ++axis) {
           const double moved =
               bend_ ? static_cast<double>(noise_at(bend_->taps[2][static_cast<size_t>(x)], columns(axis))) : 0.0;
-          at[static_cast<size_t>(axis)] = in_source(axis, at_z, at_y, x_[static_cast<size_t>(x)], moved);
+          at[static_cast<size_t>(axis)] =
+              in_source(map_, source_box_, axis, base[static_cast<size_t>(axis)], x_[static_cast<size_t>(x)], moved);
         }
         row[x] = sample_mask(source_, source_box_.shape, at[0], at[1], at[2]);
       }
@@ -124,12 +132,6 @@ class RowWarp {
   double snapped(int axis, int64_t index) const {
     const size_t a = static_cast<size_t>(axis);
     return snap(box_.position(axis, index), map_.cell_mm[a], map_.cell_from_mm[a]);
-  }
-  // Voxel coordinate in the source's box.
-  double in_source(int axis, double z, double y, double x, double moved) const {
-    const size_t a = static_cast<size_t>(axis);
-    return (mapped(map_, axis, z, y, x) + moved) / source_box_.spacing_mm[a] -
-           static_cast<double>(source_box_.origin[a]);
   }
   float* columns(int axis) { return columns_.data() + axis * bend_->shape[2]; }
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from segae.api import assess, assess_labels, score
     from segae.assessment import Assessment, Assessments, ExpectedMask, Flag, SliceScore
     from segae.engine import Engine
+    from segae.perturbation import Perturbed, perturb, perturb_many
 
 __all__ = [
     "Agreement",
@@ -41,6 +42,7 @@ __all__ = [
     "GridMismatchError",
     "ModelFileError",
     "ParameterError",
+    "Perturbed",
     "SegaeError",
     "SliceScore",
     "UnknownStructureError",
@@ -49,6 +51,8 @@ __all__ = [
     "assess",
     "assess_labels",
     "measure",
+    "perturb",
+    "perturb_many",
     "score",
     "structures",
 ]
@@ -60,6 +64,7 @@ _HOMES = {
     "api": ("assess", "assess_labels", "score"),
     "assessment": ("Assessment", "Assessments", "ExpectedMask", "Flag", "SliceScore"),
     "engine": ("Engine",),
+    "perturbation": ("Perturbed", "perturb", "perturb_many"),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 

@@ -81,3 +81,103 @@ def surface_counts(
 ) -> _Int64: ...
 def squared_distance(seeds: npt.NDArray[np.uint8], spacing_mm: _Vector, threads: int) -> _Float32: ...
 def component_sizes(mask: _Array, label: int) -> list[int]: ...
+
+# csrc/perturb: working arrays are C-contiguous and have the shape of their box.
+
+_Bytes = npt.NDArray[np.uint8]
+_Counts = tuple[int, int, int]
+
+FOLDING_FREE: float
+
+class Box:
+    origin: list[int]
+    shape: list[int]
+    spacing_mm: list[float]
+    def __init__(self, origin: Sequence[int], shape: Sequence[int], spacing_mm: _Vector) -> None: ...
+    def position(self, axis: int, index: int) -> float: ...
+
+class Noise:
+    def __init__(self, seed: int, grid_mm: _Vector, amplitude_mm: float) -> None: ...
+
+class Sides:
+    OUTSIDE: Sides
+    INSIDE: Sides
+    BOTH: Sides
+
+class Measure:
+    DISTANCE: Measure
+    FIELD: Measure
+    PLANE: Measure
+    BALLS: Measure
+    SLICES: Measure
+
+class LevelRule:
+    def __init__(
+        self,
+        measure: Measure,
+        *,
+        add: bool = False,
+        remove: bool = False,
+        most: float,
+        bias: float = 0.0,
+        most_push_mm: float = 0.0,
+        inset_mm: float = 0.0,
+        normal: _Vector = ...,
+        start_mm: float = 0.0,
+        balls: Sequence[tuple[_Vector, float]] = ...,
+        axis: int = 0,
+        slices: Sequence[float] = ...,
+        noise: Sequence[Noise] = ...,
+    ) -> None: ...
+
+class Map:
+    def __init__(
+        self,
+        *,
+        cell_mm: _Vector = ...,
+        cell_from_mm: _Vector = ...,
+        matrix: Sequence[float] = ...,
+        offset_mm: _Vector = ...,
+        bend: Noise | None = None,
+    ) -> None: ...
+
+class GrowRule:
+    def __init__(
+        self, *, start_mm: _Vector, start_radius_mm: float, centre_hu: float, width_hu: float, most_mm: float
+    ) -> None: ...
+
+def extract_mask(source: _Array, label: int, box: Box, threads: int) -> _Bytes: ...
+def extract_image(source: _Array, slope: float, intercept: float, box: Box, threads: int) -> _Float32: ...
+def recut(source_box: Box, source: _Bytes, box: Box, threads: int) -> _Bytes: ...
+def subsample(box: Box, source: _Bytes, stride: Sequence[int], threads: int) -> tuple[Box, _Bytes]: ...
+def summarise(mask: _Array, label: int, threads: int) -> tuple[int, list[int], list[int], list[int]]: ...
+def signed_squared_distance(mask: _Bytes, box: Box, sides: Sides, threads: int) -> _Float32: ...
+def levels(
+    box: Box,
+    mask: _Bytes,
+    rule: LevelRule,
+    *,
+    other: _Bytes | None = None,
+    squared: _Float32 | None = None,
+    field: _Float32 | None = None,
+    threads: int,
+) -> _Float32: ...
+def flip(
+    box: Box, mask: _Bytes, level: _Float32, strength: float, truth: _Bytes, threads: int
+) -> tuple[_Bytes, _Counts]: ...
+def level_histogram(
+    box: Box, mask: _Bytes, level: _Float32, truth: _Bytes, most: float, bins: int, threads: int
+) -> _Int64: ...
+def warp(
+    source_box: Box, source: _Bytes, box: Box, mapping: Map, truth: _Bytes, stride: int, threads: int
+) -> tuple[_Bytes, _Counts]: ...
+def interpolate_slices(box: Box, mask: _Bytes, axis: int, kept: Sequence[int], threads: int) -> _Bytes: ...
+def arrival(box: Box, mask: _Bytes, image_hu: _Float32, rule: GrowRule) -> _Float32: ...
+def blur(box: Box, values: _Float32, sigma_mm: float, threads: int) -> _Float32: ...
+def roughness(box: Box, squared: _Float32, sigma_mm: float, threads: int) -> _Float32: ...
+def compare(box: Box, result: _Bytes, truth: _Bytes, threads: int) -> _Counts: ...
+def count_in_rows(box: Box, values: _Float32, low: float, high: float, threads: int) -> _Int64: ...
+def find_in_row(box: Box, values: _Float32, row: int, low: float, high: float, rank: int) -> int: ...
+def extremes(box: Box, values: _Float32, threads: int) -> tuple[float, float]: ...
+def image_moments(box: Box, image_hu: _Float32, keep: _Bytes, threads: int) -> tuple[int, int, int]: ...
+def label_counts(labelmap: _Array, box: Box, mask: _Bytes, threads: int) -> _Int64: ...

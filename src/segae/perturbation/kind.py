@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from segae.perturb.error import Error
-from segae.perturb.scene import Scene, Triple
+from segae.perturbation.error import Error
+from segae.perturbation.scene import Scene, Triple
 
 Params = dict[str, Any]
 

@@ -9,10 +9,13 @@ from typing import Protocol
 import numpy as np
 
 from segae import _core
-from segae.perturb.scene import Bytes, Floats, Patch, Scene
+from segae.perturbation.scene import Floats, Patch, Scene
 
 # Histogram bins between no error and the strongest: the Dice of two neighbours hardly differs.
 _BINS = 1 << 16
+
+# A search ends this near to its target. Estimates from a part of the voxels may be this far off.
+_GOOD, _ESTIMATE_OFF = 0.005, 0.015
 
 Counts = tuple[int, int, int]  # voxels of both, of the result, of the truth
 
@@ -85,72 +88,75 @@ class LevelError:
 class RenderedError:
     """An error that has to be computed for every strength that is tried.
 
-    `render(strength, stride)` gives the outcome; a stride above 1 looks at every so many rows only, for the counts.
-    `rough` says that the Dice does not fall steadily with the strength, so that it must be looked for everywhere.
+    Attributes
+    ----------
+    render : (strength) -> Outcome
+    estimate : (strength) -> float
+        The Dice from a part of the voxels, for less.
+    most : float
+    rough : bool
+        The Dice does not fall steadily with the strength, so it must be looked for everywhere.
     """
 
     scene: Scene
-    render: Callable[[float, int], Outcome]
+    render: Callable[[float], Outcome]
+    estimate: Callable[[float], float]
     most: float
     rough: bool = False
-    strided: bool = False
 
     def apply(self, strength: float) -> Outcome:
         """See `Error`."""
-        return self.render(strength, 1) if strength > 0 else untouched(self.scene, self.scene.box())
+        return self.render(strength) if strength > 0 else untouched(self.scene, self.scene.box())
 
     def nearest(self, target_dice: float) -> Outcome:
-        """See `Error`. Brackets the target on a few rows, then closes in on it with all of them."""
-        stride = self._stride() if self.strided else 1
-        low, high = self._scan(target_dice, stride) if self.rough else self._bracket(target_dice, stride)
-        if stride > 1:
-            low, high = self._halve(low, high, target_dice, stride, 8)
-            width = max(high - low, 0.02 * high)  # the estimate may be off: leave the whole mask some room
-            low, high = max(0.0, low - width), min(self.most, high + width)
-        return self._close_in(low, high, target_dice)
-
-    def _stride(self) -> int:
-        rows = self.scene.box().shape[0] * self.scene.box().shape[1]
-        return int(np.clip(np.sqrt(rows / 2000.0), 1, 6))
-
-    def _estimate(self, strength: float, stride: int) -> float:
-        return dice_of(self.render(strength, stride).counts)
-
-    def _bracket(self, target: float, stride: int) -> tuple[float, float]:
-        low, high = 0.0, self.most / 16.0
-        while high < self.most and self._estimate(high, stride) > target:
-            low, high = high, min(2.0 * high, self.most)
-        return low, high
-
-    def _scan(self, target: float, stride: int) -> tuple[float, float]:
-        strengths = np.linspace(0.0, self.most, 25)[1:]
-        missed = [abs(self._estimate(float(s), stride) - target) for s in strengths]
-        best = int(np.argmin(missed))
-        return float(strengths[best] - strengths[0]), float(min(strengths[best] + strengths[0], self.most))
-
-    def _halve(self, low: float, high: float, target: float, stride: int, steps: int) -> tuple[float, float]:
-        for _ in range(steps):
+        """See `Error`. Estimates find the place, the whole mask decides."""
+        if not self.rough and self.estimate(self.most) > target_dice + 2.0 * _ESTIMATE_OFF:
+            return self.apply(self.most)
+        low, high = self._scan(target_dice) if self.rough else self._bracket(target_dice)
+        for _ in range(7):
             middle = (low + high) / 2.0
-            if self._estimate(middle, stride) > target:
+            if self.estimate(middle) > target_dice:
                 low = middle
             else:
                 high = middle
+        return self._settle((low + high) / 2.0, target_dice)
+
+    def _bracket(self, target: float) -> tuple[float, float]:
+        low, high = 0.0, self.most / 16.0
+        while high < self.most and self.estimate(high) > target:
+            low, high = high, min(2.0 * high, self.most)
         return low, high
 
-    def _close_in(self, low: float, high: float, target: float) -> Outcome:
-        """Regula falsi with all rows, until within 0.002 or nothing is gained."""
-        ends = [self.apply(_short(low)), self.apply(_short(high))]
-        tried = list(ends)
-        for step in range(12):
-            best = min(tried, key=lambda outcome: abs(outcome.dice - target))
-            if abs(best.dice - target) < 0.002:
+    def _scan(self, target: float) -> tuple[float, float]:
+        strengths = np.linspace(0.0, self.most, 25)[1:]
+        missed = [abs(self.estimate(float(s)) - target) for s in strengths]
+        best, step = int(np.argmin(missed)), strengths[0]
+        return float(strengths[best] - step), float(min(strengths[best] + step, self.most))
+
+    def _settle(self, start: float, target: float) -> Outcome:
+        """Try the whole mask at the estimate; where it misses, step over the target and close in."""
+        tried = [self.apply(_short(start))]
+        step = 0.08 * start
+        low = high = None
+        for _ in range(10):
+            last = tried[-1]
+            if abs(last.dice - target) <= _GOOD:
+                return last
+            if last.dice > target:
+                low = last
+            else:
+                high = last
+            if low is not None and high is not None:
+                if low.dice <= high.dice:
+                    break
+                share = (low.dice - target) / (low.dice - high.dice)
+                strength = low.strength + min(max(share, 0.1), 0.9) * (high.strength - low.strength)
+            else:
+                strength = min(max(last.strength + (step if last.dice > target else -step), 0.0), self.most)
+                step *= 1.5
+            if strength == last.strength:
                 break
-            gap = ends[0].dice - ends[1].dice
-            share = (ends[0].dice - target) / gap if gap > 0 and step % 3 != 2 else 0.5
-            share = min(max(share, 0.05), 0.95)
-            middle = self.apply(_short(ends[0].strength + share * (ends[1].strength - ends[0].strength)))
-            tried.append(middle)
-            ends[0 if middle.dice > target else 1] = middle
+            tried.append(self.apply(_short(strength)))
         return min(tried, key=lambda outcome: abs(outcome.dice - target))
 
 

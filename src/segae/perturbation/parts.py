@@ -8,14 +8,16 @@ import numpy as np
 
 from segae import _core
 from segae.errors import ParameterError
-from segae.perturb.error import Error, LevelError
-from segae.perturb.kind import Kind, Params, between, direction, noise_seed, short
-from segae.perturb.scene import Floats, Scene, Triple
+from segae.perturbation.error import Error, LevelError
+from segae.perturbation.kind import Kind, Params, between, direction, noise_seed, short
+from segae.perturbation.scene import Floats, Scene, Triple
 
 _ANY = float(np.finfo(np.float32).max)
 
 
-def pick(scene: Scene, box: _core.Box, field: Floats, low: float, high: float, rng: np.random.Generator) -> Triple | None:
+def pick(
+    scene: Scene, box: _core.Box, field: Floats, low: float, high: float, rng: np.random.Generator
+) -> Triple | None:
     """Place in mm of a voxel drawn evenly from those with low <= field <= high; None when there is none."""
     counts = _core.count_in_rows(box, field, low, high, scene.threads)
     total = int(counts.sum())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
-from segae.perturb import boundary, geometry, neighbours, parts, rater
+from segae.perturbation import boundary, geometry, neighbours, parts, rater
 
 KINDS = MappingProxyType(
     {

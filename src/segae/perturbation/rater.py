@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from segae import _core
-from segae.perturb.boundary import noisy
-from segae.perturb.error import Error
-from segae.perturb.kind import Kind, Params, between, noise_seed
-from segae.perturb.scene import Scene
+from segae.perturbation.boundary import noisy
+from segae.perturbation.error import Error
+from segae.perturbation.kind import Kind, Params, between, noise_seed
+from segae.perturbation.scene import Scene
 
 
 def _draw_rater(scene: Scene, rng: np.random.Generator) -> tuple[Params, float]:

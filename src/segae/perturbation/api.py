@@ -10,13 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from segae import _core
-from segae.errors import GridMismatchError, ParameterError
-from segae.perturb.draw import replay, with_dice, with_severity
-from segae.perturb.error import Outcome
-from segae.perturb.kind import Params
-from segae.perturb.kinds import KINDS
-from segae.perturb.mixture import draw_mixture, replay_steps
-from segae.perturb.scene import Scene, Whole
+from segae.errors import ParameterError
+from segae.perturbation.draw import replay, with_dice, with_severity
+from segae.perturbation.error import Outcome
+from segae.perturbation.kind import Params
+from segae.perturbation.kinds import KINDS
+from segae.perturbation.mixture import draw_mixture, replay_steps
+from segae.perturbation.scene import Scene, Whole
 from segae.threads import available_threads
 from segae.volume import Volume, load, load_pair
 
@@ -74,7 +74,7 @@ def perturb(
     mask : path, os.PathLike, nibabel image, numpy array or object with ``__dlpack__``
         Voxels equal to `label` are the structure.
     kind : str
-        One of `segae.KINDS`, or "random": kind, combination and quality are drawn (see `segae.perturb.mixture`).
+        One of the kinds (docs/perturb.md), or "random": kind, combination and quality are drawn (see `segae.perturbation.mixture`).
     severity : float in [0, 1], optional
         0 leaves the mask as it is, 1 is the strongest that the kind documents.
     target_dice : float in (0, 1), optional
@@ -194,15 +194,15 @@ def _draw(
 
 
 def _replayed(scene: Scene, params: Mapping[str, Any]) -> Outcome:
-    steps = params["steps"] if params.get("kind") == RANDOM else [params]
+    steps = [dict(step) for step in (params["steps"] if params.get("kind") == RANDOM else [params])]
     for step in steps:
         kind = KINDS[_checked(step.get("kind"))]
         if kind.strength not in step:
             raise ParameterError(f"params: {kind.name!r} needs {kind.strength!r}; got {sorted(step)}.")
     try:
-        return replay_steps(scene, steps) if len(steps) > 1 else replay(scene, dict(steps[0]))
+        return replay_steps(scene, steps) if len(steps) > 1 else replay(scene, steps[0])
     except KeyError as error:
-        raise ParameterError(f"params: {error.args[0]!r} is missing; see segae.KINDS[...].parameters.") from error
+        raise ParameterError(f"params: {error.args[0]!r} is missing; see docs/perturb.md.") from error
 
 
 def _checked(kind: object) -> str:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import numpy as np
 
 from segae import _core
-from segae.perturb.error import Error, LevelError, Outcome, RenderedError
-from segae.perturb.kind import Kind, Params, between, noise_seed
-from segae.perturb.scene import Patch, Scene
+from segae.perturbation.error import Error, LevelError, Outcome, RenderedError, dice_of
+from segae.perturbation.kind import Kind, Params, between, noise_seed
+from segae.perturbation.scene import Bytes, Patch, Scene
 
 _LARGEST_NOISE = 3.0  # standard deviations; what lies beyond is held there, so that the reach is known
 
 
-def _distance_error(scene: Scene, params: Params, most: float, *, outside: bool) -> Error:
+def _moved_evenly(scene: Scene, most: float, *, outside: bool) -> Error:
     sides = _core.Sides.OUTSIDE if outside else _core.Sides.INSIDE
     box, squared = scene.squared(sides, most if outside else 0.0)
     rule = _core.LevelRule(_core.Measure.DISTANCE, add=outside, remove=not outside, most=most)
@@ -25,7 +23,8 @@ def _distance_error(scene: Scene, params: Params, most: float, *, outside: bool)
 def _wide_enough(scene: Scene, target_dice: float) -> float:
     """Brunn and Minkowski: of all bodies of one volume the ball grows least."""
     target = max(target_dice - 0.02, 0.01)
-    return scene.sphere_mm * (((2.0 - target) / target) ** (1.0 / 3.0) - 1.0) + 2.0 * max(scene.spacing_mm)
+    growth: float = ((2.0 - target) / target) ** (1.0 / 3.0)
+    return scene.sphere_mm * (growth - 1.0) + 2.0 * max(scene.spacing_mm)
 
 
 ERODE = Kind(
@@ -34,7 +33,7 @@ ERODE = Kind(
     parameters={"radius_mm": "everything up to this far from the background is lost; (0, deepest point]"},
     strength="radius_mm",
     draw=lambda scene, rng: ({}, 0.95 * scene.depth_mm),
-    build=partial(_distance_error, outside=False),
+    build=lambda scene, params, most: _moved_evenly(scene, most, outside=False),
 )
 
 DILATE = Kind(
@@ -43,38 +42,43 @@ DILATE = Kind(
     parameters={"radius_mm": "everything up to this far from the mask is added; (0, 1.5 x radius of the equal ball]"},
     strength="radius_mm",
     draw=lambda scene, rng: ({}, 1.5 * scene.sphere_mm),
-    build=partial(_distance_error, outside=True),
+    build=lambda scene, params, most: _moved_evenly(scene, most, outside=True),
     enough=_wide_enough,
 )
 
 
-def _opened(scene: Scene, most: float, radius_mm: float) -> Outcome:
-    box, depth = scene.squared(_core.Sides.INSIDE, 0.0)
-    mask = scene.mask_in(box)
-    core, _ = _flipped(scene, box, mask, depth, radius_mm, add=False)
-    back = _core.signed_squared_distance(core, box, _core.Sides.OUTSIDE, scene.threads)
-    grown, _ = _flipped(scene, box, core, back, radius_mm, add=True, other=mask)
-    return _outcome(scene, box, grown, radius_mm)
-
-
-def _closed(scene: Scene, most: float, radius_mm: float) -> Outcome:
-    box, away = scene.squared(_core.Sides.OUTSIDE, most)
-    mask = scene.mask_in(box)
-    wide, _ = _flipped(scene, box, mask, away, radius_mm, add=True)
-    depth = _core.signed_squared_distance(wide, box, _core.Sides.INSIDE, scene.threads)
-    shrunk, _ = _flipped(scene, box, wide, depth, radius_mm, add=False, other=mask)
-    return _outcome(scene, box, shrunk, radius_mm)
-
-
-def _flipped(scene, box, mask, squared, radius_mm, *, add, other=None):  # type: ignore[no-untyped-def]
+def _ball_moved(
+    box: _core.Box, mask: Bytes, radius_mm: float, *, add: bool, threads: int, within: Bytes | None = None
+) -> Bytes:
+    """Erosion or dilation by a ball; `within` holds back what may be added, or keeps what may not be lost."""
+    sides = _core.Sides.OUTSIDE if add else _core.Sides.INSIDE
+    squared = _core.signed_squared_distance(mask, box, sides, threads)
     rule = _core.LevelRule(_core.Measure.DISTANCE, add=add, remove=not add, most=radius_mm)
-    level = _core.levels(box, mask, rule, other=other, squared=squared, threads=scene.threads)
-    return _core.flip(box, mask, level, radius_mm, mask, scene.threads)
+    level = _core.levels(box, mask, rule, other=within, squared=squared, threads=threads)
+    return _core.flip(box, mask, level, radius_mm, mask, threads)[0]
 
 
-def _outcome(scene: Scene, box: _core.Box, result: np.ndarray, strength: float) -> Outcome:
-    both, voxels, _ = _core.compare(box, result, scene.truth_in(box), scene.threads)
-    return Outcome(strength, Patch(box, result), (both, voxels, scene.truth_voxels))
+def _there_and_back(scene: Scene, most: float, *, outwards: bool) -> Error:
+    """Opening (inwards first) or closing (outwards first) by a ball."""
+    step = int(np.clip((scene.voxels / 2e4) ** (1.0 / 3.0), 1, 4))
+
+    def moved(at: _core.Box, mask: Bytes, radius_mm: float) -> Bytes:
+        there = _ball_moved(at, mask, radius_mm, add=outwards, threads=scene.threads)
+        return _ball_moved(at, there, radius_mm, add=not outwards, threads=scene.threads, within=mask)
+
+    def render(radius_mm: float) -> Outcome:
+        near = scene.box(radius_mm if outwards else 0.0)
+        result = moved(near, scene.mask_in(near), radius_mm)
+        both, voxels, _ = _core.compare(near, result, scene.truth_in(near), scene.threads)
+        return Outcome(radius_mm, Patch(near, result), (both, voxels, scene.truth_voxels))
+
+    def estimate(radius_mm: float) -> float:
+        near = scene.box(radius_mm if outwards else 0.0)
+        thin, mask = _core.subsample(near, scene.mask_in(near), [step] * 3, scene.threads)
+        _, truth = _core.subsample(near, scene.truth_in(near), [step] * 3, scene.threads)
+        return dice_of(_core.compare(thin, moved(thin, mask, radius_mm), truth, scene.threads))
+
+    return RenderedError(scene, render, estimate, most)
 
 
 OPEN = Kind(
@@ -83,7 +87,7 @@ OPEN = Kind(
     parameters={"radius_mm": "parts into which no ball of this radius fits are lost; (0, deepest point]"},
     strength="radius_mm",
     draw=lambda scene, rng: ({}, 0.95 * scene.depth_mm),
-    build=lambda scene, params, most: RenderedError(scene, lambda r, _: _opened(scene, most, r), most),
+    build=lambda scene, params, most: _there_and_back(scene, most, outwards=False),
 )
 
 CLOSE = Kind(
@@ -92,7 +96,7 @@ CLOSE = Kind(
     parameters={"radius_mm": "background into which no ball of this radius fits is filled; (0, 1.5 x equal ball]"},
     strength="radius_mm",
     draw=lambda scene, rng: ({}, 1.5 * scene.sphere_mm),
-    build=lambda scene, params, most: RenderedError(scene, lambda r, _: _closed(scene, most, r), most),
+    build=lambda scene, params, most: _there_and_back(scene, most, outwards=True),
 )
 
 
@@ -110,11 +114,11 @@ SMOOTH = Kind(
     name="smooth",
     imitates="rounded corners and lost detail: low-resolution networks, smoothing on export, contour splines",
     parameters={
-        "sigma_mm": "width of the Gaussian that smooths the signed distance; [0.5, 1.2] x deepest point",
+        "sigma_mm": "width of the Gaussian that smooths the signed distance; [0.2, 0.7] x deepest point",
         "amount": "share of the way from the given to the smoothed outline; (0, 1]",
     },
     strength="amount",
-    draw=lambda scene, rng: ({"sigma_mm": between(rng, 0.5, 1.2) * scene.depth_mm}, 1.0),
+    draw=lambda scene, rng: ({"sigma_mm": between(rng, 0.2, 0.7) * scene.depth_mm}, 1.0),
     build=_smooth,
 )
 

@@ -6,10 +6,10 @@ import numpy as np
 
 from segae import _core
 from segae.errors import ParameterError
-from segae.perturb.error import Error, LevelError
-from segae.perturb.kind import Kind, Params, short
-from segae.perturb.parts import span_along
-from segae.perturb.scene import Bytes, Scene
+from segae.perturbation.error import Error, LevelError
+from segae.perturbation.kind import Kind, Params, short
+from segae.perturbation.parts import span_along
+from segae.perturbation.scene import Bytes, Scene
 
 _NEAR_MM = 10.0  # merge and split look for neighbours within
 _SWAP_MM = 80.0  # and swaps within
@@ -54,9 +54,7 @@ def _label_box(scene: Scene, label: int) -> _core.Box:
     if voxels == 0:
         raise ParameterError(f"other: the labelmap has no voxel of {label}.")
     own = scene.box()
-    return scene.clip(
-        np.minimum(own.origin, begin), np.maximum(np.add(own.origin, own.shape), np.asarray(end))
-    )
+    return scene.clip(np.minimum(own.origin, begin), np.maximum(np.add(own.origin, own.shape), np.asarray(end)))
 
 
 def _draw_sweep(scene: Scene, rng: np.random.Generator, low: float, high: float) -> tuple[Params, float]:

@@ -195,6 +195,5 @@ class Scene:
 
 def _holds(box: _core.Box, inner: _core.Box) -> bool:
     return all(
-        o <= i and o + s >= i + t
-        for o, s, i, t in zip(box.origin, box.shape, inner.origin, inner.shape, strict=True)
+        o <= i and o + s >= i + t for o, s, i, t in zip(box.origin, box.shape, inner.origin, inner.shape, strict=True)
     )

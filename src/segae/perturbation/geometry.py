@@ -5,42 +5,51 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from segae import _core
-from segae.perturb.error import Error, Outcome, RenderedError
-from segae.perturb.kind import Kind, Params, between, direction, noise_seed, short
-from segae.perturb.scene import Patch, Scene
+from segae.perturbation.error import Counts, Error, Outcome, RenderedError, dice_of
+from segae.perturbation.kind import Kind, Params, between, direction, noise_seed, short
+from segae.perturbation.scene import Bytes, Patch, Scene
 
 _FARTHEST_TURN = 0.41421356  # tan(45 degrees / 2)
 
 
 def warped(
-    scene: Scene, map_at: Callable[[float], _core.Map], reach_mm: Callable[[float], object], most: float, rough: bool = False
+    scene: Scene,
+    map_at: Callable[[float], _core.Map],
+    reach_mm: Callable[[float], float | Sequence[float]],
+    most: float,
+    *,
+    rough: bool = False,
 ) -> Error:
     """An error that shows the mask through the map of its strength."""
     source_box = scene.box()
+    rows = source_box.shape[0] * source_box.shape[1]
+    stride = int(np.clip(np.sqrt(rows / 2000.0), 1, 6))
 
-    def render(strength: float, stride: int) -> Outcome:
-        box = scene.box(reach_mm(strength))  # type: ignore[arg-type]
+    def warp(strength: float, stride: int) -> tuple[_core.Box, Bytes, Counts]:
+        box = scene.box(reach_mm(strength))
         source, truth = scene.mask_in(source_box), scene.truth_in(box)
-        result, counts = _core.warp(source_box, source, box, map_at(strength), truth, stride, scene.threads)
-        if stride == 1:
-            counts = (counts[0], counts[1], scene.truth_voxels)
-        return Outcome(strength, Patch(box, result), counts)
+        return box, *_core.warp(source_box, source, box, map_at(strength), truth, stride, scene.threads)
 
-    return RenderedError(scene, render, most, rough=rough, strided=True)
+    def render(strength: float) -> Outcome:
+        box, result, counts = warp(strength, 1)
+        return Outcome(strength, Patch(box, result), (counts[0], counts[1], scene.truth_voxels))
+
+    return RenderedError(scene, render, lambda strength: dice_of(warp(strength, stride)[2]), most, rough=rough)
 
 
-def _about(centre: Sequence[float], matrix: np.ndarray) -> _core.Map:
+def _about(centre: npt.NDArray[np.float64], matrix: npt.NDArray[np.float64]) -> _core.Map:
     """The map p -> centre + matrix (p - centre)."""
-    offset = np.asarray(centre) - matrix @ np.asarray(centre)
+    offset = centre - matrix @ centre
     return _core.Map(matrix=matrix.ravel().tolist(), offset_mm=offset.tolist())
 
 
 def _draw_shift(scene: Scene, rng: np.random.Generator) -> tuple[Params, float]:
     way = direction(rng)
     along = sum(abs(w) * e for w, e in zip(way, scene.extent_mm, strict=True))
-    return {"direction": list(way)}, float(along)
+    return {"direction": list(way)}, 0.6 * float(along)
 
 
 def _shift(scene: Scene, params: Params, most: float) -> Error:
@@ -48,7 +57,7 @@ def _shift(scene: Scene, params: Params, most: float) -> Error:
     return warped(
         scene,
         lambda distance: _core.Map(offset_mm=(-distance * way).tolist()),
-        lambda distance: np.abs(distance * way),
+        lambda distance: np.abs(distance * way).tolist(),
         most,
     )
 
@@ -58,7 +67,7 @@ SHIFT = Kind(
     imitates="the right shape in the wrong place: motion between scans, a wrong origin, half-voxel conventions",
     parameters={
         "direction": "unit vector z, y, x in which the mask moves",
-        "distance_mm": "how far; (0, extent along the direction]",
+        "distance_mm": "how far; (0, 0.6 x extent along the direction]",
     },
     strength="distance_mm",
     draw=_draw_shift,
@@ -66,7 +75,7 @@ SHIFT = Kind(
 )
 
 
-def _rotation(axis: Sequence[float], half_tangent: float) -> np.ndarray:
+def _rotation(axis: Sequence[float], half_tangent: float) -> npt.NDArray[np.float64]:
     """From the quaternion (1, t axis): rational in t, so that every machine computes the same matrix."""
     z, y, x = (half_tangent * a for a in axis)
     length = 1.0 + z * z + y * y + x * x
@@ -121,7 +130,7 @@ def _scale(scene: Scene, params: Params, most: float) -> Error:
 
     low, high = np.array(scene.begin) * scene.spacing_mm, np.array(scene.end) * scene.spacing_mm
     arms = np.maximum(np.abs(low - centre), np.abs(high - centre))
-    return warped(scene, map_at, lambda change: arms * change if grow else 0.0, most)
+    return warped(scene, map_at, lambda change: (arms * change).tolist() if grow else 0.0, most)
 
 
 SCALE = Kind(
@@ -142,7 +151,7 @@ SCALE = Kind(
 
 
 def _draw_elastic(scene: Scene, rng: np.random.Generator) -> tuple[Params, float]:
-    grid = max(between(rng, 0.7, 1.8) * scene.sphere_mm, 2.0 * max(scene.spacing_mm))
+    grid = max(between(rng, 0.8, 3.0) * scene.sphere_mm, 2.0 * max(scene.spacing_mm))
     return {"grid_mm": grid, "seed": noise_seed(rng)}, _core.FOLDING_FREE * grid
 
 
@@ -160,7 +169,7 @@ ELASTIC = Kind(
     name="elastic",
     imitates="a bent shape: deformable registration, atlas labels, breathing, a network unsure of the outline",
     parameters={
-        "grid_mm": "distance of the control points; [0.7, 1.8] x radius of the equal ball, at least two voxels",
+        "grid_mm": "distance of the control points; [0.8, 3] x radius of the equal ball, at least two voxels",
         "seed": "of the control displacements",
         "amplitude_mm": "largest displacement of a control point along each axis; (0, 0.4 grid_mm]: free of folds",
     },
@@ -184,7 +193,7 @@ def _staircase(scene: Scene, params: Params, most: float) -> Error:
     return warped(
         scene,
         lambda cell: _core.Map(cell_mm=(cell * axes).tolist(), cell_from_mm=params["from_mm"]),
-        lambda cell: cell * axes / 2.0,
+        lambda cell: (cell * axes / 2.0).tolist(),
         most,
         rough=True,
     )
@@ -213,15 +222,24 @@ def _kept_slices(params: Params, box: _core.Box, step_mm: float) -> list[int]:
 
 
 def _interpolate(scene: Scene, params: Params, most: float) -> Error:
-    box = scene.box()
+    box, axis = scene.box(), params["axis"]
+    across = max(min(box.shape[(axis + 1) % 3], box.shape[(axis + 2) % 3]) // 32, 1)
+    stride = [1 if a == axis else across for a in range(3)]
+    thin_box, thin_mask = _core.subsample(box, scene.mask_in(box), stride, scene.threads)
+    _, thin_truth = _core.subsample(box, scene.truth_in(box), stride, scene.threads)
 
-    def render(step_mm: float, _: int) -> Outcome:
+    def render(step_mm: float) -> Outcome:
         kept = _kept_slices(params, box, step_mm)
-        result = _core.interpolate_slices(box, scene.mask_in(box), params["axis"], kept, scene.threads)
-        both, voxels, _truth = _core.compare(box, result, scene.truth_in(box), scene.threads)
+        result = _core.interpolate_slices(box, scene.mask_in(box), axis, kept, scene.threads)
+        both, voxels, _ = _core.compare(box, result, scene.truth_in(box), scene.threads)
         return Outcome(step_mm, Patch(box, result), (both, voxels, scene.truth_voxels))
 
-    return RenderedError(scene, render, most, rough=True)
+    def estimate(step_mm: float) -> float:
+        kept = _kept_slices(params, box, step_mm)
+        result = _core.interpolate_slices(thin_box, thin_mask, axis, kept, scene.threads)
+        return dice_of(_core.compare(thin_box, result, thin_truth, scene.threads))
+
+    return RenderedError(scene, render, estimate, most, rough=True)
 
 
 INTERPOLATE = Kind(

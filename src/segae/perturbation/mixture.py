@@ -19,16 +19,16 @@ from dataclasses import replace
 import numpy as np
 
 from segae.errors import ParameterError
-from segae.perturb.draw import TOLERANCE, nearest, replay, with_severity
-from segae.perturb.error import Outcome
-from segae.perturb.kind import Kind, Params, between
-from segae.perturb.kinds import KINDS
-from segae.perturb.scene import Scene
+from segae.perturbation.draw import TOLERANCE, nearest, replay, with_severity
+from segae.perturbation.error import Outcome
+from segae.perturbation.kind import Kind, Params, between
+from segae.perturbation.kinds import KINDS
+from segae.perturbation.scene import Scene
 
 _DRAWS = 8
 _EXPERT, _COMBINED = 1.0 / 8.0, 0.3
 
-WEIGHTS = {name: 1.0 for name in KINDS} | {
+WEIGHTS = dict.fromkeys(KINDS, 1.0) | {
     "jitter": 3.0,
     "elastic": 3.0,
     "truncate": 3.0,
@@ -78,9 +78,9 @@ def draw_mixture(
 
 def replay_steps(scene: Scene, steps: Sequence[Params]) -> Outcome:
     """Apply errors one after another, each to the result of the one before."""
-    outcome = replay(scene, dict(steps[0]))
+    outcome = replay(scene, steps[0])
     for step in steps[1:]:
-        outcome = replay(_after(scene, outcome), dict(step))
+        outcome = replay(_after(scene, outcome), step)
     return outcome
 
 
@@ -92,7 +92,7 @@ def _attempt(
     if rng.random() < _COMBINED:
         first = _choose(weights, rng)
         outcome, params = _toward(scene, first, between(rng, target_dice, 1.0), rng)
-        if 0 < outcome.counts[1] and outcome.dice > target_dice:
+        if outcome.counts[1] > 0 and outcome.dice > target_dice:
             steps.append(params)
             current = _after(scene, outcome)
     outcome, params = _toward(current, _choose(weights, rng), target_dice, rng)
@@ -117,7 +117,7 @@ def _weights(scene: Scene, kinds: Sequence[str] | None) -> dict[str, float]:
             kind.needs != "labelmap" or scene.labelmap is not None
         )
 
-    weights = WEIGHTS if kinds is None else {name: 1.0 for name in kinds}
+    weights = WEIGHTS if kinds is None else dict.fromkeys(kinds, 1.0)
     usable = {name: weight for name, weight in weights.items() if possible(KINDS[name])}
     if not usable:
         raise ParameterError(f"kinds: {list(weights)} all need an image or a labelmap; pass image= or labelmap=.")

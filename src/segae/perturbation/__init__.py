@@ -6,9 +6,9 @@
 
 from __future__ import annotations
 
-from segae.perturb.api import Perturbed, perturb, perturb_many
-from segae.perturb.draw import UnreachableError
-from segae.perturb.kind import Kind
-from segae.perturb.kinds import KINDS
+from segae.perturbation.api import Perturbed, perturb, perturb_many
+from segae.perturbation.draw import UnreachableError
+from segae.perturbation.kind import Kind
+from segae.perturbation.kinds import KINDS
 
 __all__ = ["KINDS", "Kind", "Perturbed", "UnreachableError", "perturb", "perturb_many"]

@@ -11,6 +11,8 @@ namespace segae {
 
 namespace {
 
+constexpr float kTieMm = 1e-4f;  // half way between two outlines is inside, however the sum was rounded
+
 // One annotated slice: in-plane signed distance to the outline in mm, negative inside.
 struct Outline {
   std::vector<float> distance;
@@ -86,7 +88,7 @@ void interpolate_slices(const Box& box, const uint8_t* mask, int axis, const int
           const float above = upper->empty ? lower->depth : upper->distance[i];
           distance = (1.0f - weight) * below + weight * above;
         }
-        out[index * plane.slice_step + r * plane.row_step + c * plane.column_step] = distance <= 0.0f;
+        out[index * plane.slice_step + r * plane.row_step + c * plane.column_step] = distance <= kTieMm;
       }
     }
   });

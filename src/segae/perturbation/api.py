@@ -74,7 +74,8 @@ def perturb(
     mask : path, os.PathLike, nibabel image, numpy array or object with ``__dlpack__``
         Voxels equal to `label` are the structure.
     kind : str
-        One of the kinds (docs/perturb.md), or "random": kind, combination and quality are drawn (see `segae.perturbation.mixture`).
+        One of the kinds (docs/perturb.md), or "random": kind, combination and quality are drawn as
+        `segae.perturbation.mixture` says.
     severity : float in [0, 1], optional
         0 leaves the mask as it is, 1 is the strongest that the kind documents.
     target_dice : float in (0, 1), optional
@@ -161,14 +162,14 @@ def perturb_many(
         raise ParameterError('kinds: expected at least one; "random" draws them.')
     for name in names:
         _checked(name)
-    targets = [target_dice] * n if target_dice is None or np.isscalar(target_dice) else list(target_dice)  # type: ignore[arg-type]
+    targets = list(target_dice) if isinstance(target_dice, Sequence) else [target_dice] * n
     if len(targets) != n:
         raise ParameterError(f"target_dice: expected one number or {n}, got {len(targets)}.")
     grid, scene = _scene(mask, image, labelmap, affine, spacing, axes, label, threads)
     made = []
     for i, rng in enumerate(np.random.default_rng(seed).spawn(n)):
         name = names[i % len(names)]
-        outcome, params = _draw(scene, name, severity, targets[i], rng)  # type: ignore[arg-type]
+        outcome, params = _draw(scene, name, severity, targets[i], rng)
         made.append(_perturbed(grid, scene, outcome, name, params))
     return made
 

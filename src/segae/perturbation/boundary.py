@@ -6,18 +6,36 @@ import numpy as np
 
 from segae import _core
 from segae.perturbation.error import Error, LevelError, Outcome, RenderedError, dice_of
-from segae.perturbation.kind import Kind, Params, between, noise_seed
+from segae.perturbation.kind import Kind, Params, between, noise_seed, short
 from segae.perturbation.scene import Bytes, Patch, Scene
 
 _LARGEST_NOISE = 3.0  # standard deviations; what lies beyond is held there, so that the reach is known
 
 
-def _moved_evenly(scene: Scene, most: float, *, outside: bool) -> Error:
+# Voxels equally far from the border change sides together. This noise, in voxels, puts them in an order.
+_UNEVEN = 0.02
+
+
+def _moved_evenly(scene: Scene, params: Params, most: float, *, outside: bool) -> Error:
     sides = _core.Sides.OUTSIDE if outside else _core.Sides.INSIDE
     box, squared = scene.squared(sides, most if outside else 0.0)
-    rule = _core.LevelRule(_core.Measure.DISTANCE, add=outside, remove=not outside, most=most)
+    noise = [_core.Noise(params["seed"], [params["grid_mm"]] * 3, params["uneven_mm"])] if "seed" in params else []
+    rule = _core.LevelRule(_core.Measure.DISTANCE, add=outside, remove=not outside, most=most, noise=noise)
     level = _core.levels(box, scene.mask_in(box), rule, squared=squared, threads=scene.threads)
     return LevelError(scene, box, level, most)
+
+
+def _uneven(scene: Scene, params: Params, rng: np.random.Generator) -> Params:
+    step = min(scene.spacing_mm)
+    grid = max(scene.depth_mm, 2.0 * max(scene.spacing_mm))
+    return params | {"uneven_mm": short(_UNEVEN * step), "grid_mm": short(grid), "seed": noise_seed(rng)}
+
+
+_UNEVEN_PARAMETERS = {
+    "uneven_mm": "only where a target needs it: which voxels of the last layer go first; 0.02 voxels",
+    "grid_mm": "with uneven_mm: size of the patches that go together; deepest point, at least two voxels",
+    "seed": "with uneven_mm: of the noise",
+}
 
 
 def _wide_enough(scene: Scene, target_dice: float) -> float:
@@ -30,20 +48,24 @@ def _wide_enough(scene: Scene, target_dice: float) -> float:
 ERODE = Kind(
     name="erode",
     imitates="a mask drawn too tight: a cautious annotator, a network trained on partial-volume borders",
-    parameters={"radius_mm": "everything up to this far from the background is lost; (0, deepest point]"},
+    parameters={"radius_mm": "everything up to this far from the background is lost; (0, 0.95 x deepest point]"}
+    | _UNEVEN_PARAMETERS,
     strength="radius_mm",
-    draw=lambda scene, rng: ({}, 0.95 * scene.depth_mm),
-    build=lambda scene, params, most: _moved_evenly(scene, most, outside=False),
+    draw=lambda scene, _rng: ({}, 0.95 * scene.depth_mm),
+    build=lambda scene, params, most: _moved_evenly(scene, params, most, outside=False),
+    finer=_uneven,
 )
 
 DILATE = Kind(
     name="dilate",
     imitates="a mask drawn too wide: a generous annotator, a network's blurred border, a lower threshold",
-    parameters={"radius_mm": "everything up to this far from the mask is added; (0, 1.5 x radius of the equal ball]"},
+    parameters={"radius_mm": "everything up to this far from the mask is added; (0, 1.5 x radius of the equal ball]"}
+    | _UNEVEN_PARAMETERS,
     strength="radius_mm",
-    draw=lambda scene, rng: ({}, 1.5 * scene.sphere_mm),
-    build=lambda scene, params, most: _moved_evenly(scene, most, outside=True),
+    draw=lambda scene, _rng: ({}, 1.5 * scene.sphere_mm),
+    build=lambda scene, params, most: _moved_evenly(scene, params, most, outside=True),
     enough=_wide_enough,
+    finer=_uneven,
 )
 
 
@@ -86,8 +108,8 @@ OPEN = Kind(
     imitates="thin processes and vessels lost: coarse networks, clean-up scripts, drawing with a round brush",
     parameters={"radius_mm": "parts into which no ball of this radius fits are lost; (0, deepest point]"},
     strength="radius_mm",
-    draw=lambda scene, rng: ({}, 0.95 * scene.depth_mm),
-    build=lambda scene, params, most: _there_and_back(scene, most, outwards=False),
+    draw=lambda scene, _rng: ({}, 0.95 * scene.depth_mm),
+    build=lambda scene, _params, most: _there_and_back(scene, most, outwards=False),
 )
 
 CLOSE = Kind(
@@ -95,8 +117,8 @@ CLOSE = Kind(
     imitates="hollows and gaps filled: outlines around concave or branching structures, canals drawn over",
     parameters={"radius_mm": "background into which no ball of this radius fits is filled; (0, 1.5 x equal ball]"},
     strength="radius_mm",
-    draw=lambda scene, rng: ({}, 1.5 * scene.sphere_mm),
-    build=lambda scene, params, most: _there_and_back(scene, most, outwards=True),
+    draw=lambda scene, _rng: ({}, 1.5 * scene.sphere_mm),
+    build=lambda scene, _params, most: _there_and_back(scene, most, outwards=True),
 )
 
 

@@ -11,7 +11,7 @@ from segae.perturbation.kinds import KINDS
 from segae.perturbation.scene import Scene
 
 TOLERANCE = 0.01  # of a target Dice
-_DRAWS = 5  # of the other parameters, until the target is met: a cut between slices may miss it, an oblique one not
+_DRAWS = 5  # of the other parameters, until the target is met: another place or order may do
 
 
 class UnreachableError(ParameterError):
@@ -22,10 +22,7 @@ def with_severity(scene: Scene, kind: Kind, severity: float, rng: np.random.Gene
     """Draw an error and apply it at a share of its strongest."""
     params, strongest = kind.draw(scene, rng)
     strength = short(severity * strongest)
-    if strength <= 0:
-        outcome = untouched(scene, scene.box())
-    else:
-        outcome = kind.build(scene, params, strength).apply(strength)
+    outcome = _applied(scene, kind, params, strength)
     return outcome, {"kind": kind.name} | params | {kind.strength: outcome.strength}
 
 
@@ -40,13 +37,24 @@ def with_dice(scene: Scene, kind: Kind, target_dice: float, rng: np.random.Gener
     best: tuple[Outcome, Params, float] | None = None
     for _ in range(_DRAWS):
         params, strongest = kind.draw(scene, rng)
-        outcome = nearest(scene, kind, params, strongest, target_dice)
+        outcome, params = met(scene, kind, params, strongest, target_dice, rng)
         if abs(outcome.dice - target_dice) <= TOLERANCE:
             return outcome, {"kind": kind.name} | params | {kind.strength: outcome.strength}
         if best is None or abs(outcome.dice - target_dice) < abs(best[0].dice - target_dice):
             best = outcome, params, strongest
     assert best is not None
     raise UnreachableError(_unreachable(scene, kind, *best, target_dice))
+
+
+def met(
+    scene: Scene, kind: Kind, params: Params, strongest: float, target_dice: float, rng: np.random.Generator
+) -> tuple[Outcome, Params]:
+    """Apply an error as near to a Dice as it can come, without its steps where they are in the way."""
+    outcome = nearest(scene, kind, params, strongest, target_dice)
+    if kind.finer is None or abs(outcome.dice - target_dice) <= TOLERANCE or outcome.strength >= strongest:
+        return outcome, params
+    finer = kind.finer(scene, params, rng)
+    return nearest(scene, kind, finer, strongest, target_dice), finer
 
 
 def nearest(scene: Scene, kind: Kind, params: Params, strongest: float, target_dice: float) -> Outcome:
@@ -62,7 +70,10 @@ def nearest(scene: Scene, kind: Kind, params: Params, strongest: float, target_d
 def replay(scene: Scene, params: Params) -> Outcome:
     """Apply fully given parameters."""
     kind = KINDS[params["kind"]]
-    strength = float(params[kind.strength])
+    return _applied(scene, kind, params, float(params[kind.strength]))
+
+
+def _applied(scene: Scene, kind: Kind, params: Params, strength: float) -> Outcome:
     if strength <= 0:
         return untouched(scene, scene.box())
     return kind.build(scene, params, strength).apply(strength)

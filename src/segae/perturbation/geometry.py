@@ -251,7 +251,7 @@ INTERPOLATE = Kind(
         "step_mm": "distance of annotated slices, rounded to slices one by one; (0, extent / 2]",
     },
     strength="step_mm",
-    draw=lambda scene, rng: (
+    draw=lambda scene, _rng: (
         {"axis": 0, "first": int(scene.begin[0]), "last": int(scene.end[0]) - 1},
         max(scene.extent_mm[0] / 2.0, 2.0 * scene.spacing_mm[0]),
     ),

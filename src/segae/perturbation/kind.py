@@ -34,6 +34,8 @@ class Kind:
     needs : "image", "labelmap" or None
     enough : (scene, target Dice) -> strength, optional
         No larger strength can be needed to reach that Dice, unless the volume's border is in the way.
+    finer : (scene, parameters, rng) -> parameters, optional
+        For targets that fall between two steps of the Dice: nearly the same error without the steps.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Kind:
     build: Callable[[Scene, Params, float], Error]
     needs: Literal["image", "labelmap"] | None = None
     enough: Callable[[Scene, float], float] | None = None
+    finer: Callable[[Scene, Params, np.random.Generator], Params] | None = None
 
 
 def short(number: float) -> float:

@@ -19,7 +19,7 @@ from dataclasses import replace
 import numpy as np
 
 from segae.errors import ParameterError
-from segae.perturbation.draw import TOLERANCE, nearest, replay, with_severity
+from segae.perturbation.draw import TOLERANCE, met, replay, with_severity
 from segae.perturbation.error import Outcome
 from segae.perturbation.kind import Kind, Params, between
 from segae.perturbation.kinds import KINDS
@@ -103,7 +103,7 @@ def _attempt(
 
 def _toward(scene: Scene, kind: Kind, target_dice: float, rng: np.random.Generator) -> tuple[Outcome, Params]:
     params, strongest = kind.draw(scene, rng)
-    outcome = nearest(scene, kind, params, strongest, target_dice)
+    outcome, params = met(scene, kind, params, strongest, target_dice, rng)
     return outcome, {"kind": kind.name} | params | {kind.strength: outcome.strength}
 
 

@@ -57,7 +57,7 @@ def _label_box(scene: Scene, label: int) -> _core.Box:
     return scene.clip(np.minimum(own.origin, begin), np.maximum(np.add(own.origin, own.shape), np.asarray(end)))
 
 
-def _draw_sweep(scene: Scene, rng: np.random.Generator, low: float, high: float) -> tuple[Params, float]:
+def _draw_sweep(rng: np.random.Generator, low: float, high: float) -> tuple[Params, float]:
     """From one end along z to the other: where along the structure its identity changes."""
     up = bool(rng.random() < 0.5)
     start = low if up else -high
@@ -81,7 +81,7 @@ def _draw_swap(scene: Scene, rng: np.random.Generator) -> tuple[Params, float]:
     label = _draw_lookalike(scene, rng)
     box, step = _label_box(scene, label), scene.spacing_mm[0]
     low, high = box.position(0, 0) - step, box.position(0, box.shape[0] - 1) + step
-    sweep, most = _draw_sweep(scene, rng, low, high)
+    sweep, most = _draw_sweep(rng, low, high)
     return {"other": label} | sweep, most
 
 
@@ -128,7 +128,7 @@ def _body_middle_mm(scene: Scene) -> float:
 def _draw_mirror(scene: Scene, rng: np.random.Generator) -> tuple[Params, float]:
     step = scene.spacing_mm[0]
     low, high = span_along(scene, (1.0, 0.0, 0.0))
-    sweep, most = _draw_sweep(scene, rng, low - step, high + step)
+    sweep, most = _draw_sweep(rng, low - step, high + step)
     return {"middle_mm": _body_middle_mm(scene)} | sweep, most
 
 

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from segae import _core
-from segae.errors import ParameterError
 from segae.perturbation.error import Error, LevelError
 from segae.perturbation.kind import Kind, Params, between, direction, noise_seed, short
 from segae.perturbation.scene import Floats, Scene, Triple
@@ -82,6 +81,17 @@ def _draw_truncate(scene: Scene, rng: np.random.Generator) -> tuple[Params, floa
     return {"normal": list(way), "start_mm": short(start)}, 0.95 * (last - start)
 
 
+def _tilted(scene: Scene, params: Params, rng: np.random.Generator) -> Params:
+    """Across the mask the plane runs through one or two slices, so that the last is cut in part."""
+    normal = np.array(params["normal"])
+    along = int(np.abs(normal).argmax())
+    tilt = np.array([between(rng, 0.3, 0.8) * (1 if rng.random() < 0.5 else -1) for _ in range(3)])
+    tilt *= scene.spacing_mm[along] / max(scene.extent_mm)
+    tilt[along] = normal[along]
+    way = [short(t / np.sqrt((tilt * tilt).sum())) for t in tilt]
+    return params | {"normal": way, "start_mm": short(span_along(scene, way)[0])}
+
+
 def _truncate(scene: Scene, params: Params, most: float) -> Error:
     rule = _core.LevelRule(
         _core.Measure.PLANE, remove=True, most=most, normal=params["normal"], start_mm=params["start_mm"]
@@ -100,6 +110,7 @@ TRUNCATE = Kind(
     strength="depth_mm",
     draw=_draw_truncate,
     build=_truncate,
+    finer=_tilted,
 )
 
 
@@ -280,7 +291,7 @@ _LEAK_STARTS = 6  # drawn; the leak takes the one that finds most tissue
 
 
 def _draw_leak(scene: Scene, rng: np.random.Generator) -> tuple[Params, float]:
-    box, squared = scene.squared(_core.Sides.INSIDE, 0.0)
+    box = scene.box()
     count, total, squares = _core.image_moments(box, scene.image_in(box), scene.mask_in(box), scene.threads)
     mean = total / count
     spread = float(np.sqrt(max(squares / count - mean * mean, 0.0)))
@@ -337,9 +348,3 @@ LEAK = Kind(
     build=_leak,
     needs="image",
 )
-
-
-def require_voxels(scene: Scene) -> None:
-    """Refuse an empty mask: nothing can be drawn for it."""
-    if scene.voxels == 0:
-        raise ParameterError("mask: it is empty, so there is nothing to perturb. Was the right label= chosen?")

@@ -11,7 +11,7 @@ from segae.perturbation.kind import Kind, Params, between, noise_seed
 from segae.perturbation.scene import Scene
 
 
-def _draw_rater(scene: Scene, rng: np.random.Generator) -> tuple[Params, float]:
+def _draw_rater(_scene: Scene, rng: np.random.Generator) -> tuple[Params, float]:
     return {
         "axis": 0,
         "bias_mm": between(rng, -0.5, 0.5),

@@ -59,7 +59,7 @@ class Scene:
     image_scale: tuple[float, float] = (1.0, 0.0)
     labelmap: Any = None
     truth: Whole | Patch | None = None
-    _cuts: dict[tuple[Any, ...], Any] = field(default_factory=dict, repr=False)
+    _cuts: dict[tuple[Any, ...], Bytes] = field(default_factory=dict, repr=False)
 
     @cached_property
     def voxels(self) -> int:
@@ -141,14 +141,11 @@ class Scene:
 
     def mask_in(self, box: _core.Box) -> Bytes:
         """The mask within a box; kept for the next caller."""
-        return self._kept(("mask", *box.origin, *box.shape), lambda: self.cut(self.mask, box))
+        return self._kept("mask", self.mask, box)
 
     def truth_in(self, box: _core.Box) -> Bytes:
-        """What results are compared with, within a box."""
-        truth = self.truth
-        if truth is None:
-            return self.mask_in(box)
-        return self._kept(("truth", *box.origin, *box.shape), lambda: self.cut(truth, box))
+        """What results are compared with, within a box; kept for the next caller."""
+        return self.mask_in(box) if self.truth is None else self._kept("truth", self.truth, box)
 
     @cached_property
     def truth_voxels(self) -> int:
@@ -187,9 +184,10 @@ class Scene:
             raise ParameterError("labelmap: this kind of error needs the neighbouring structures; pass labelmap=.")
         return _core.extract_mask(self.labelmap, label, box, self.threads)
 
-    def _kept(self, key: tuple[Any, ...], make: Any) -> Any:
+    def _kept(self, name: str, mask: Whole | Patch, box: _core.Box) -> Bytes:
+        key = (name, *box.origin, *box.shape)
         if key not in self._cuts:
-            self._cuts[key] = make()
+            self._cuts[key] = self.cut(mask, box)
         return self._cuts[key]
 
 

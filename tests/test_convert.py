@@ -10,6 +10,7 @@ import pytest
 
 import segae
 from segae import structures
+from segae.cli import main
 from segae.errors import ModelFileError
 
 torch = pytest.importorskip("torch")
@@ -152,6 +153,13 @@ def test_other_networks_are_refused(
     torch.save(state, tmp_path / "other.pth")
     with pytest.raises(ModelFileError, match=message):
         convert(tmp_path / "other.pth", published[1], tmp_path / "out.onnx")
+
+
+def test_command(published: tuple[Path, Path, PaperJudge], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "model.onnx"
+    assert main(["convert", str(published[0]), "--embeddings", str(published[1]), "-o", str(out)]) == 0
+    assert "paper-resnet18, 145 classes" in capsys.readouterr().out
+    assert main(["convert", str(tmp_path / "none"), "--embeddings", str(published[1]), "-o", str(out)]) == 1
 
 
 def test_missing_files(published: tuple[Path, Path, PaperJudge], tmp_path: Path) -> None:

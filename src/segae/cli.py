@@ -48,6 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_score(commands)
     _add_labels(commands)
     _add_structures(commands)
+    _add_convert(commands)
     _add_doctor(commands)
     _add_demo(commands)
     return parser
@@ -132,6 +133,25 @@ def _structures(options: argparse.Namespace) -> int:
         print(f"segae: no structure matches {options.query!r}; closest: {near}", file=sys.stderr)
         return 1
     print_table(("name", "group", "also"), [(s.name, s.group, ", ".join(s.spellings[1:6])) for s in found])
+    return 0
+
+
+def _add_convert(commands: _Commands) -> None:
+    command = commands.add_parser("convert", help="turn the SegAE authors' checkpoint into a model file")
+    command.add_argument("checkpoint", metavar="CHECKPOINT", type=Path, help="their .pth, a plain state dict")
+    command.add_argument("--embeddings", metavar="PICKLE", type=Path, required=True, help="their label_embedding.pkl")
+    command.add_argument("-o", "--output", type=Path, required=True, help="ONNX file to write")
+    command.set_defaults(run=_convert)
+
+
+def _convert(options: argparse.Namespace) -> int:
+    try:
+        from segae.train.convert import convert
+    except ImportError as error:
+        raise ParameterError(f"convert needs {error.name}: pip install 'segae[train]'.") from error
+
+    card = convert(options.checkpoint, options.embeddings, options.output)
+    print(f"{options.output}: {card.name}, {len(card.structures)} classes")
     return 0
 
 

@@ -32,8 +32,10 @@ _CT_SPAN_HU = 300.0
 _FRAGMENT_SHARE = 0.05
 _MIDLINE_MARGIN_MM = 10.0
 _OUTSIDE_SHARE = 0.2
-# Beyond its end a structure is missed when the slice there should hold this share of the mask's last slice.
-_MISSED_SHARE = 0.5
+# Beyond its end a structure is missed when the slice there should hold this share of the mask's last slice, and this
+# share of its largest one: near a natural end, areas are small and so are the model's errors about them.
+_MISSED_OF_LAST = 0.4
+_MISSED_OF_LARGEST = 0.4
 
 # Structures that come in several pieces, or that a scan cuts into pieces.
 _IN_PIECES = frozenset(
@@ -155,7 +157,8 @@ def _truncated(scan: LabelScan, plan: SlicePlan, slices: SlicePredictions, mask:
             continue
         nearest = np.flatnonzero(beyond)[np.argmin(np.abs(plan.index[beyond] - end))]
         missed, there = slices.truth_mm2[nearest], scan.areas[0][end] * pixel_mm2
-        if missed > _MISSED_SHARE * there:
+        largest = scan.areas[0].max() * pixel_mm2
+        if missed > max(_MISSED_OF_LAST * there, _MISSED_OF_LARGEST * largest):
             yield Flag(
                 "truncated",
                 f"Beyond the mask's {side} end about {missed:.0f} mm2 of the structure are expected "

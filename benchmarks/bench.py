@@ -160,10 +160,11 @@ def labels(settings: Settings) -> Iterator[Row]:
     """A whole labelmap at once, against the paper's loop over masks."""
     image, volume, engine = ct(), labelmap(), open_engine(settings.model)
     values = [entry[0] for entry in _core.scan(volume, THREADS)["labels"]]
-    named = dict(zip(values, (s.name for s in structures.all()), strict=False))
+    named = dict(zip(values, structures.names(), strict=False))
     chosen = values[:: max(1, len(values) // settings.repeats(12))]
     masks = [(volume == value).astype(np.uint8) for value in chosen]
-    before, now = [], []
+    before: list[float] = []
+    now: list[float] = []
     for mask in masks:
         before += take_turns(1, lambda: paper().score(image, mask))  # noqa: B023
         if len(now) < settings.repeats(12) // 3:

@@ -112,7 +112,9 @@ def _prepare_slice(ct: Array, mask: Array) -> Tensor:
     rows, columns = _crop_box(mask)
     ct, mask = ct[rows, columns].astype(np.float32), mask[rows, columns]
     ct = (np.clip(ct, -200, 200) + 200) / 400
-    ct, mask = (np.asarray(Image.fromarray(a).resize((SIDE_PX, SIDE_PX), Image.Resampling.BILINEAR)) for a in (ct, mask))
+    ct, mask = (
+        np.asarray(Image.fromarray(a).resize((SIDE_PX, SIDE_PX), Image.Resampling.BILINEAR)) for a in (ct, mask)
+    )
     return torch.from_numpy(np.stack([(ct - 0.5) / 0.25, (mask - 0.5) / 0.5]))[None]
 
 

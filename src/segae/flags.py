@@ -207,12 +207,16 @@ def _wrong_side(scan: LabelScan, mask: Volume, structure: Structure, probe: Imag
 def _outside_body(
     image: Volume, mask: Volume, scan: LabelScan, plan: SlicePlan, structure: Structure
 ) -> Iterator[Flag]:
-    """A voxel is inside the body when tissue lies on either side of it along its row and along its column."""
+    """A voxel is inside the body when tissue lies on either side of it along its row and along its column.
+
+    Only the rows and the columns that cross the mask's box are read.
+    """
+    rows, columns = (slice(*scan.box[:, axis]) for axis in (1, 2))
     outside = total = 0
     for index in plan.index[plan.area > 0]:
-        hu = image.array[index].astype(np.float32) * image.slope + image.intercept
-        inside = _between(hu > _TISSUE_HU, axis=1) & _between(hu > _TISSUE_HU, axis=0)
-        here = mask.array[index] == scan.label
+        inside = _between(_tissue(image, (index, rows)), axis=1)[:, columns]
+        inside &= _between(_tissue(image, (index, slice(None), columns)), axis=0)[rows]
+        here = mask.array[index, rows, columns] == scan.label
         total += int(np.count_nonzero(here))
         outside += int(np.count_nonzero(here & ~inside))
     if total and outside / total > _OUTSIDE_SHARE:
@@ -222,8 +226,17 @@ def _outside_body(
         )
 
 
+def _tissue(image: Volume, where: tuple[Any, ...]) -> npt.NDArray[np.bool_]:
+    tissue: npt.NDArray[np.bool_] = image.array[where].astype(np.float32) * image.slope + image.intercept > _TISSUE_HU
+    return tissue
+
+
 def _between(tissue: npt.NDArray[np.bool_], axis: int) -> npt.NDArray[np.bool_]:
-    ahead = np.logical_or.accumulate(tissue, axis=axis)
-    behind = np.flip(np.logical_or.accumulate(np.flip(tissue, axis), axis=axis), axis)
-    inside: npt.NDArray[np.bool_] = ahead & behind
-    return inside
+    """Which pixels lie from the first to the last pixel of tissue along an axis."""
+    lines = np.moveaxis(tissue, axis, -1)
+    extent = lines.shape[-1]
+    first = np.where(lines.any(axis=-1), lines.argmax(axis=-1), extent)
+    last = extent - 1 - lines[..., ::-1].argmax(axis=-1)
+    position = np.arange(extent)
+    between: npt.NDArray[np.bool_] = (position >= first[:, None]) & (position <= last[:, None])
+    return np.moveaxis(between, -1, axis)

@@ -8,7 +8,7 @@ from segae import _core
 from segae.errors import ParameterError
 from segae.perturbation.error import Error, LevelError
 from segae.perturbation.kind import Kind, Params, short
-from segae.perturbation.parts import span_along
+from segae.perturbation.parts import span_along, tilted
 from segae.perturbation.scene import Bytes, Scene
 
 _NEAR_MM = 10.0  # merge and split look for neighbours within
@@ -108,6 +108,7 @@ SWAP = Kind(
     strength="depth_mm",
     draw=_draw_swap,
     build=_swap,
+    finer=tilted,
     needs="labelmap",
 )
 
@@ -160,6 +161,7 @@ MIRROR = Kind(
     strength="depth_mm",
     draw=_draw_mirror,
     build=_mirror,
+    finer=tilted,
 )
 
 

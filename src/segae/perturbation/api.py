@@ -106,7 +106,16 @@ def perturb(
         For an unknown kind, a target out of the kind's reach (says the range), a missing image or labelmap.
     VolumeError, GridMismatchError
     """
-    grid, scene = _scene(mask, image, labelmap, affine, spacing, axes, label, threads)
+    grid, scene = open_scene(
+        mask,
+        image=image,
+        labelmap=labelmap,
+        affine=affine,
+        spacing=spacing,
+        axes=axes,
+        label=label,
+        threads=threads,
+    )
     if params is not None:
         if severity is not None or target_dice is not None:
             raise ParameterError("params: they say all; leave severity and target_dice out.")
@@ -165,13 +174,28 @@ def perturb_many(
     targets = list(target_dice) if isinstance(target_dice, Sequence) else [target_dice] * n
     if len(targets) != n:
         raise ParameterError(f"target_dice: expected one number or {n}, got {len(targets)}.")
-    grid, scene = _scene(mask, image, labelmap, affine, spacing, axes, label, threads)
+    grid, scene = open_scene(
+        mask,
+        image=image,
+        labelmap=labelmap,
+        affine=affine,
+        spacing=spacing,
+        axes=axes,
+        label=label,
+        threads=threads,
+    )
     made = []
     for i, rng in enumerate(np.random.default_rng(seed).spawn(n)):
         name = names[i % len(names)]
         outcome, params = _draw(scene, name, severity, targets[i], rng)
         made.append(_perturbed(grid, scene, outcome, name, params))
     return made
+
+
+def perturb_again(mask: object, params: Mapping[str, Any], **volumes: Any) -> Perturbed:
+    """Replay parameters as `perturb(mask, params=params, ...)` does, and measure the result."""
+    grid, scene = open_scene(mask, **volumes)
+    return _perturbed(grid, scene, _replayed(scene, params), str(params.get("kind")), dict(params))
 
 
 def _draw(
@@ -212,16 +236,18 @@ def _checked(kind: object) -> str:
     raise ParameterError(f"kind: expected one of {', '.join(KINDS)} or {RANDOM}, got {kind!r}.")
 
 
-def _scene(
+def open_scene(
     mask: object,
-    image: object | None,
-    labelmap: object | None,
-    affine: npt.ArrayLike | None,
-    spacing: Sequence[float] | None,
-    axes: str,
-    label: int,
-    threads: int | None,
+    *,
+    image: object | None = None,
+    labelmap: object | None = None,
+    affine: npt.ArrayLike | None = None,
+    spacing: Sequence[float] | None = None,
+    axes: str = "zyx",
+    label: int = 1,
+    threads: int | None = None,
 ) -> tuple[Volume, Scene]:
+    """Read what `perturb` takes: the mask's volume, and the scene in LPS [z, y, x]."""
     geometry = {"affine": affine, "spacing": spacing, "axes": axes}
     others: dict[str, Volume] = {}
     grid: Volume | None = None

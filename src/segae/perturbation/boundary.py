@@ -59,10 +59,10 @@ ERODE = Kind(
 DILATE = Kind(
     name="dilate",
     imitates="a mask drawn too wide: a generous annotator, a network's blurred border, a lower threshold",
-    parameters={"radius_mm": "everything up to this far from the mask is added; (0, 1.5 x radius of the equal ball]"}
+    parameters={"radius_mm": "everything up to this far from the mask is added; (0, 2 x deepest point]"}
     | _UNEVEN_PARAMETERS,
     strength="radius_mm",
-    draw=lambda scene, _rng: ({}, 1.5 * scene.sphere_mm),
+    draw=lambda scene, _rng: ({}, 2.0 * scene.depth_mm),
     build=lambda scene, params, most: _moved_evenly(scene, params, most, outside=True),
     enough=_wide_enough,
     finer=_uneven,
@@ -188,6 +188,9 @@ JITTER = Kind(
 )
 
 
+_WORST_SLICE_MM = 15.0  # nobody contours a slice worse
+
+
 def _draw_slicewise(scene: Scene, rng: np.random.Generator) -> tuple[Params, float]:
     wide = max(scene.extent_mm[1:])
     return {
@@ -196,7 +199,7 @@ def _draw_slicewise(scene: Scene, rng: np.random.Generator) -> tuple[Params, flo
         "fine_mm": max(between(rng, 0.1, 0.25) * wide, 2.0 * max(scene.spacing_mm[1:])),
         "fine_share": between(rng, 0.1, 0.5),
         "seed": noise_seed(rng),
-    }, 0.5 * scene.depth_mm
+    }, min(0.5 * scene.depth_mm, _WORST_SLICE_MM)
 
 
 def _slicewise(scene: Scene, params: Params, most: float) -> Error:
@@ -220,7 +223,7 @@ SLICEWISE = Kind(
         "fine_mm": "the same for its trembling; [0.1, 0.25] x extent in the plane",
         "fine_share": "of the trembling in the error; [0.1, 0.5]",
         "seed": "of the noise fields",
-        "amplitude_mm": "of the boundary's displacement; (0, deepest point / 2]",
+        "amplitude_mm": "of the boundary's displacement; (0, deepest point / 2], at most 15",
     },
     strength="amplitude_mm",
     draw=_draw_slicewise,

@@ -69,6 +69,13 @@ class LevelError:
         result, (both, voxels, _) = _core.flip(self.box, mask, self.level, strength, truth, self.scene.threads)
         return Outcome(strength, Patch(self.box, result), (both, voxels, self.scene.truth_voxels))
 
+    def largest_level(self) -> float:
+        """Upper bound, within 1 %, of the finite levels up to `most`: a stronger error changes nothing more."""
+        mask = self.scene.mask_in(self.box)
+        counts = _core.level_histogram(self.box, mask, self.level, mask, self.most, 1024, self.scene.threads)
+        found = np.flatnonzero(counts.sum(axis=(1, 2)))
+        return _short((int(found[-1]) + 1) * self.most / 1024) if len(found) else self.most
+
     def nearest(self, target_dice: float) -> Outcome:
         """See `Error`. One histogram of the levels gives the Dice of every strength."""
         mask, truth = self.scene.mask_in(self.box), self.scene.truth_in(self.box)

@@ -49,7 +49,7 @@ def _about(centre: npt.NDArray[np.float64], matrix: npt.NDArray[np.float64]) -> 
 def _draw_shift(scene: Scene, rng: np.random.Generator) -> tuple[Params, float]:
     way = direction(rng)
     along = sum(abs(w) * e for w, e in zip(way, scene.extent_mm, strict=True))
-    return {"direction": list(way)}, 0.6 * float(along)
+    return {"direction": list(way)}, 0.45 * float(along)
 
 
 def _shift(scene: Scene, params: Params, most: float) -> Error:
@@ -67,7 +67,7 @@ SHIFT = Kind(
     imitates="the right shape in the wrong place: motion between scans, a wrong origin, half-voxel conventions",
     parameters={
         "direction": "unit vector z, y, x in which the mask moves",
-        "distance_mm": "how far; (0, 0.6 x extent along the direction]",
+        "distance_mm": "how far; (0, 0.45 x extent along the direction]",
     },
     strength="distance_mm",
     draw=_draw_shift,

@@ -8,7 +8,7 @@ from segae import _core
 from segae.errors import ParameterError
 from segae.perturbation.error import Error, LevelError
 from segae.perturbation.kind import Kind, Params, short
-from segae.perturbation.parts import span_along
+from segae.perturbation.parts import span_along, tilted
 from segae.perturbation.scene import Bytes, Scene
 
 _NEAR_MM = 10.0  # merge and split look for neighbours within
@@ -108,6 +108,7 @@ SWAP = Kind(
     strength="depth_mm",
     draw=_draw_swap,
     build=_swap,
+    finer=tilted,
     needs="labelmap",
 )
 
@@ -160,10 +161,11 @@ MIRROR = Kind(
     strength="depth_mm",
     draw=_draw_mirror,
     build=_mirror,
+    finer=tilted,
 )
 
 
-def _merge(scene: Scene, params: Params, most: float) -> Error:
+def _merge(scene: Scene, params: Params, most: float) -> LevelError:
     box = _label_box_or_fail(scene, params["other"])
     mask = scene.mask_in(box)
     squared = _core.signed_squared_distance(mask, box, _core.Sides.OUTSIDE, scene.threads)
@@ -176,7 +178,7 @@ def _merge(scene: Scene, params: Params, most: float) -> Error:
 def _draw_merge(scene: Scene, rng: np.random.Generator) -> tuple[Params, float]:
     params = {"other": _draw_neighbour(scene, rng)}
     box = _label_box(scene, params["other"])
-    return params, float(np.linalg.norm(np.multiply(box.shape, box.spacing_mm)))
+    return params, _merge(scene, params, float(np.linalg.norm(np.multiply(box.shape, box.spacing_mm)))).largest_level()
 
 
 MERGE = Kind(
@@ -193,7 +195,7 @@ MERGE = Kind(
 )
 
 
-def _split(scene: Scene, params: Params, most: float) -> Error:
+def _split(scene: Scene, params: Params, most: float) -> LevelError:
     box = _label_box_or_fail(scene, params["other"])
     other = scene.label_in(params["other"], box)
     squared = _core.signed_squared_distance(other, box, _core.Sides.OUTSIDE, scene.threads)
@@ -203,7 +205,9 @@ def _split(scene: Scene, params: Params, most: float) -> Error:
 
 
 def _draw_split(scene: Scene, rng: np.random.Generator) -> tuple[Params, float]:
-    return {"other": _draw_neighbour(scene, rng)}, 0.9 * float(np.linalg.norm(scene.extent_mm))
+    params = {"other": _draw_neighbour(scene, rng)}
+    farthest = float(np.linalg.norm(np.add(scene.extent_mm, 2.0 * _NEAR_MM)))
+    return params, 0.8 * _split(scene, params, farthest).largest_level()
 
 
 SPLIT = Kind(
@@ -211,7 +215,7 @@ SPLIT = Kind(
     imitates="a part given to the neighbour: the border between two lobes, vertebrae or vessels drawn too early",
     parameters={
         "other": "label of a structure within 10 mm",
-        "reach_mm": "the mask's voxels up to this far from it are lost; (0, 0.9 x diagonal of the mask's box]",
+        "reach_mm": "the mask's voxels up to this far from it are lost; (0, 0.8 x its farthest voxel]",
     },
     strength="reach_mm",
     draw=_draw_split,

@@ -81,15 +81,17 @@ def _draw_truncate(scene: Scene, rng: np.random.Generator) -> tuple[Params, floa
     return {"normal": list(way), "start_mm": short(start)}, 0.95 * (last - start)
 
 
-def _tilted(scene: Scene, params: Params, rng: np.random.Generator) -> Params:
-    """Across the mask the plane runs through one or two slices, so that the last is cut in part."""
+def tilted(scene: Scene, params: Params, rng: np.random.Generator) -> Params:
+    """Across the mask the plane runs through one or two slices, so that the last is taken in part."""
     normal = np.array(params["normal"])
     along = int(np.abs(normal).argmax())
     tilt = np.array([between(rng, 0.3, 0.8) * (1 if rng.random() < 0.5 else -1) for _ in range(3)])
     tilt *= scene.spacing_mm[along] / max(scene.extent_mm)
     tilt[along] = normal[along]
     way = [short(t / np.sqrt((tilt * tilt).sum())) for t in tilt]
-    return params | {"normal": way, "start_mm": short(span_along(scene, way)[0])}
+    middle = np.array(scene.centre_mm)
+    # Turned about the mask's centroid, so that the start stays where it was.
+    return params | {"normal": way, "start_mm": short(params["start_mm"] + float((np.array(way) - normal) @ middle))}
 
 
 def _truncate(scene: Scene, params: Params, most: float) -> Error:
@@ -110,7 +112,7 @@ TRUNCATE = Kind(
     strength="depth_mm",
     draw=_draw_truncate,
     build=_truncate,
-    finer=_tilted,
+    finer=tilted,
 )
 
 

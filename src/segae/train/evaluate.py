@@ -175,7 +175,9 @@ def report(whole: list[Row], slices: list[Row]) -> dict[str, Any]:
     return tables
 
 
-def evaluate(model: Path | str, cases: Iterable[Case], out: Path | None = None, threads: int | None = None) -> dict[str, Any]:
+def evaluate(
+    model: Path | str, cases: Iterable[Case], out: Path | None = None, threads: int | None = None
+) -> dict[str, Any]:
     """Judge, measure and, with `out`, write ``masks.csv``, ``slices.csv``, ``figures.json`` and ``figures.md``."""
     whole, slices = judge_cases(Engine(model, device="auto", threads=threads), cases)
     tables = report(whole, slices)

@@ -73,7 +73,15 @@ def new_judge(widths: Widths | None = None) -> Judge:
     return Judge(text, plain, len(RECIPE.channels), MASK_CHANNEL, widths or Widths())
 
 
-def fit(folder: Path, work: Path, settings: Settings, *, threads: int, initial: Path | None = None, atlas: Path | None = None) -> Path:
+def fit(
+    folder: Path,
+    work: Path,
+    settings: Settings,
+    *,
+    threads: int,
+    initial: Path | None = None,
+    atlas: Path | None = None,
+) -> Path:
     """Train, or go on after a kill, and return the checkpoint.
 
     Parameters
@@ -131,9 +139,7 @@ class Run:
         self.settings = settings
         self.trained = trained
         self.judge = new_judge().to(memory_format=torch.channels_last)
-        self.average = torch.optim.swa_utils.AveragedModel(
-            self.judge, avg_fn=self._averaged, use_buffers=True
-        )
+        self.average = torch.optim.swa_utils.AveragedModel(self.judge, avg_fn=self._averaged, use_buffers=True)
         decayed = [p for p in self.judge.parameters() if p.ndim > 1]
         free = [p for p in self.judge.parameters() if p.ndim <= 1]
         groups = [{"params": decayed, "weight_decay": 0.02}, {"params": free, "weight_decay": 0.0}]

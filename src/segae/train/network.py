@@ -84,7 +84,11 @@ class _StructureCode(nn.Module):
         self.second = nn.Linear(width, width)
 
     def forward(self, index: Tensor) -> Tensor:
-        known = functional.dropout1d(self.learned(index), self.drop, self.training) if self.training else self.learned(index)
+        known = (
+            functional.dropout1d(self.learned(index), self.drop, self.training)
+            if self.training
+            else self.learned(index)
+        )
         x = self.first(self.table[index]) + known
         return torch.relu(x + self.second(torch.relu(x)))
 

@@ -227,15 +227,11 @@ def cut_sample(
         if low <= z + step < high:
             mask[z + step - low] = plane
     crop = crop_boxes(box, RECIPE.crop, scan.spacing_mm, scan.image.shape)
-    slices = _core.sample(
-        scan.image[low:high], mask, sample_spec(RECIPE, scan.spacing_mm), [z - low], crop, [1], 1
-    )
+    slices = _core.sample(scan.image[low:high], mask, sample_spec(RECIPE, scan.spacing_mm), [z - low], crop, [1], 1)
     truth_plane = np.zeros((1, *scan.image.shape[1:]), bool)
     if 0 <= z - target.low[0] < len(target.mask):
         truth_plane = paste(scan, target, target.mask[z - target.low[0]][None])
-    truth = _core.sample(
-        scan.image[z : z + 1], truth_plane.view(np.uint8), _TRUTH_SPEC, [0], crop, [1], 1
-    )[:, 0]
+    truth = _core.sample(scan.image[z : z + 1], truth_plane.view(np.uint8), _TRUTH_SPEC, [0], crop, [1], 1)[:, 0]
     middle = given[len(steps) // 2]
     shared = int(np.count_nonzero(middle & truth_plane[0]))
     return Samples(
@@ -248,6 +244,4 @@ def cut_sample(
     )
 
 
-_TRUTH_SPEC = _core.SampleSpec(
-    axis=0, height=TRUTH_PX, width=TRUTH_PX, channels=[_core.Channel(is_mask=True)]
-)
+_TRUTH_SPEC = _core.SampleSpec(axis=0, height=TRUTH_PX, width=TRUTH_PX, channels=[_core.Channel(is_mask=True)])

@@ -129,6 +129,9 @@ py::array_t<int64_t> bind_surface_counts(const py::array& given, const py::array
   const MaskView b{view(truth, "truth"), truth_label};
   check_same_shape(a.volume, b.volume, "given and truth");
   check_spacing(spacing_mm);
+  if (!(tolerance_mm >= 0) || !std::isfinite(tolerance_mm)) {
+    throw py::value_error("tolerance_mm: expected a finite number of at least 0");
+  }
   if (per_slice_axis) check_axis(*per_slice_axis);
   const int64_t n = per_slice_axis ? a.volume.shape[static_cast<size_t>(*per_slice_axis)] : 1;
   std::vector<SurfaceCounts> counts(static_cast<size_t>(n));

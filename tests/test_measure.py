@@ -141,6 +141,20 @@ def test_measure_empty() -> None:
     assert np.isnan(missed.precision)
 
 
+@pytest.mark.parametrize("tolerance", [-1.0, float("nan"), float("inf")])
+def test_core_refuses_tolerances(tolerance: float) -> None:
+    mask = np.ones((2, 2, 2), bool)
+    with pytest.raises(ValueError, match="tolerance_mm: expected a finite number"):
+        _core.surface_counts(mask, mask, 1, 1, (1, 1, 1), tolerance, None, 1)
+
+
+@pytest.mark.parametrize("tolerance", [5.0, 1e9, 1e300])
+def test_nothing_is_close_to_an_empty_mask(tolerance: float) -> None:
+    mask = np.ones((30, 30, 30), bool)
+    counts = _core.surface_counts(mask, ~mask, 1, 1, (1, 1, 1), tolerance, None, 2)
+    assert counts.tolist() == [[30**3 - 28**3, 0, 0, 0]]
+
+
 def test_measure_asks_for_a_label(rng: np.random.Generator) -> None:
     mask, truth = (blob.astype(np.uint8) * 255 for blob in blobs(rng))
     with pytest.raises(segae.VolumeError, match=r"mask: holds the values 255; .*label=255"):

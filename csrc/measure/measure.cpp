@@ -1,6 +1,7 @@
 #include "measure/measure.h"
 
 #include <algorithm>
+#include <cmath>
 #include <optional>
 #include <vector>
 
@@ -81,7 +82,8 @@ std::array<int64_t, 2> close_by_distance(const std::vector<uint8_t>& border, con
   for (size_t i = 0; i < border.size(); ++i) {
     if (!border[i]) continue;
     ++sum[0];
-    sum[1] += static_cast<double>(distance[i]) <= limit_mm * limit_mm;
+    // A limit whose square overflows reaches everything, but not the border of an empty mask.
+    sum[1] += std::isfinite(distance[i]) && static_cast<double>(distance[i]) <= limit_mm * limit_mm;
   }
   return sum;
 }

@@ -1,6 +1,6 @@
 """Hounsfield units of tissues, without contrast medium and in three phases of it.
 
-Ranges of soft tissue, blood and bone at 120 kVp after Lamba et al. 2014 (AJR 203:W80, unenhanced abdomen), Birnbaum et
+Ranges of soft tissue, blood and bone at 120 kVp after Lamba et al. 2014 (AJR 203:1013, unenhanced abdomen), Birnbaum et
 al. 2007 (Radiology 242:109) and the phase curves of Bae 2010 (Radiology 256:32), widened on purpose: a judge must not
 learn one scanner's numbers.
 """

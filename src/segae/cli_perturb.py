@@ -54,10 +54,9 @@ def _gallery(options: argparse.Namespace) -> None:
 
 
 def _perturb(options: argparse.Namespace) -> None:
-    import nibabel as nib
-
     from segae.perturbation import perturb_many
     from segae.perturbation.api import perturb_again
+    from segae.volume import save_on_grid
 
     common = {"image": options.image, "labelmap": options.labelmap, "label": options.label}
     if options.params:
@@ -72,10 +71,7 @@ def _perturb(options: argparse.Namespace) -> None:
             seed=options.seed,
             **common,
         )[0]
-    given = nib.load(options.mask)
-    # The geometry as given; not the rest of the header, whose scaling and type are the old mask's.
-    result = nib.Nifti1Image(np.asarray(made.mask).reshape(given.shape), given.affine)
-    nib.save(result, options.output)
+    save_on_grid(np.asarray(made.mask), options.mask, options.output)
     if options.params_out:
         options.params_out.write_text(json.dumps(made.params, indent=2) + "\n")
     name = made.params["kind"]

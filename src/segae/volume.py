@@ -462,3 +462,20 @@ def header_extensions(path: str) -> list[bytes]:
         content = extension.get_content()
         found.append(content if isinstance(content, bytes) else str(content).encode())
     return found
+
+
+def save_on_grid(array: Array, like: str | os.PathLike[str], path: str | os.PathLike[str]) -> None:
+    """Write `array` as NIfTI with the shape and affine of the image at `like`; nothing else of its header is kept.
+
+    Raises
+    ------
+    VolumeError
+        When `path` cannot be written.
+    """
+    import nibabel as nib
+
+    grid: Any = nib.load(like)
+    try:
+        nib.save(nib.Nifti1Image(array.reshape(grid.shape), grid.affine), path)
+    except (nib.filebasedimages.ImageFileError, OSError) as error:
+        raise VolumeError(f"output: {path} cannot be written ({error}). Name it .nii or .nii.gz.") from error

@@ -41,7 +41,9 @@ def _warped(scan: LabelledScan, rng: np.random.Generator) -> LabelledScan:
     extent_mm = np.array(scan.image.shape) * old_spacing
     shape = np.maximum((extent_mm / spacing).astype(int), 1)
     matrix = _rotation(np.deg2rad(rng.normal(0, [7, 3, 3]))) @ np.diag(np.exp(rng.normal(0, 0.08, 3)))
-    axes = [(np.arange(n, dtype=np.float32) + 0.5) * s - e / 2 for n, s, e in zip(shape, spacing, extent_mm, strict=True)]
+    axes = [
+        (np.arange(n, dtype=np.float32) + 0.5) * s - e / 2 for n, s, e in zip(shape, spacing, extent_mm, strict=True)
+    ]
     place = np.stack(np.meshgrid(*axes, indexing="ij")).astype(np.float32)
     source = np.tensordot(matrix.astype(np.float32), place, axes=1)
     source += _bend(tuple(shape), tuple(spacing), rng)

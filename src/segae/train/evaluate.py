@@ -31,7 +31,7 @@ DRAWS = 400
 
 @dataclass(frozen=True)
 class Row:
-    """One judged mask, or one slice of it. `shared` counts voxels; `slice` is -1 for a whole mask."""
+    """One judged mask, or one slice of it. `shared` counts voxels; `slice` is -1 for a whole mask, which has flags."""
 
     case: str
     structure: str
@@ -45,6 +45,7 @@ class Row:
     said_precision: float
     true_recall: float
     said_recall: float
+    flags: str = ""
 
 
 def judge_cases(engine: Engine, cases: Iterable[Case], seed: int = 0) -> tuple[list[Row], list[Row]]:
@@ -57,7 +58,8 @@ def judge_cases(engine: Engine, cases: Iterable[Case], seed: int = 0) -> tuple[l
         for structure, kind, number, given, truth in protocols.masks(scan, rng):
             said = engine.assess(scan.image, given.view(np.uint8), structure, spacing=scan.spacing_mm)
             who = (case.name, structure, kind, number)
-            whole.append(_row(who, -1, given, truth, (said.dice, said.precision, said.recall)))
+            flags = ";".join(flag.name for flag in said.flags)
+            whole.append(_row(who, -1, given, truth, (said.dice, said.precision, said.recall), flags))
             for score in said.slices:
                 if score.area_mm2 > 0:
                     z = score.index
@@ -71,10 +73,11 @@ def _row(
     given: npt.NDArray[np.bool_],
     truth: npt.NDArray[np.bool_],
     said: tuple[float, float, float],
+    flags: str = "",
 ) -> Row:
     shared, a, t = (int(np.count_nonzero(m)) for m in (given & truth, given, truth))
     true = 2 * shared / (a + t), shared / a, shared / t if t else 0.0
-    return Row(*who, where, shared, true[0], said[0], true[1], said[1], true[2], said[2])
+    return Row(*who, where, shared, true[0], said[0], true[1], said[1], true[2], said[2], flags)
 
 
 @dataclass(frozen=True)
@@ -152,8 +155,7 @@ def _auroc(_: Float64, said: Float64, bad: npt.NDArray[np.bool_]) -> float:
 
 def chosen(rows: list[Row], protocol: Protocol) -> list[Row]:
     """Rows that a protocol takes."""
-    kept = [r for r in rows if r.kind in protocol.kinds and not (protocol.first_only and r.number > 0)]
-    return kept
+    return [r for r in rows if r.kind in protocol.kinds and not (protocol.first_only and r.number > 0)]
 
 
 def report(whole: list[Row], slices: list[Row]) -> dict[str, Any]:
@@ -172,10 +174,21 @@ def report(whole: list[Row], slices: list[Row]) -> dict[str, Any]:
                 some = [r for r in mixed if getattr(r, trait) == value]
                 if len(some) >= 10:
                     tables[f"P1 {level} {trait} {value}"] = asdict(figures(some, draws=100))
+    tables["truncated flag"] = flag_rates(whole, "truncated")
     return tables
 
 
-def evaluate(model: Path | str, cases: Iterable[Case], out: Path | None = None, threads: int | None = None) -> dict[str, Any]:
+def flag_rates(whole: list[Row], name: str) -> dict[str, float]:
+    """Share of the masks of each kind that carry a flag."""
+    return {
+        kind: float(np.mean([name in r.flags.split(";") for r in whole if r.kind == kind]))
+        for kind in sorted({r.kind for r in whole})
+    }
+
+
+def evaluate(
+    model: Path | str, cases: Iterable[Case], out: Path | None = None, threads: int | None = None
+) -> dict[str, Any]:
     """Judge, measure and, with `out`, write ``masks.csv``, ``slices.csv``, ``figures.json`` and ``figures.md``."""
     whole, slices = judge_cases(Engine(model, device="auto", threads=threads), cases)
     tables = report(whole, slices)
@@ -202,6 +215,8 @@ def markdown(tables: dict[str, Any]) -> str:
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for name, told in tables.items():
+        if "lcc" not in told:
+            continue
         cells = [_cell(told[key]) for key in ("lcc", "srocc", "kendall", "mae", "slope", "auroc")]
         lines.append(f"| {name} | {told['n']} | {told['cases']} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"

@@ -133,6 +133,9 @@ def monotone_curve(said: np.ndarray[Any, Any], true: np.ndarray[Any, Any], knots
         merged.append([float(v) for v in block])
         while len(merged) > 1 and merged[-2][0] > merged[-1][0]:
             value, count = merged.pop()
-            merged[-1] = [(merged[-1][0] * merged[-1][1] + value * count) / (merged[-1][1] + count), merged[-1][1] + count]
+            merged[-1] = [
+                (merged[-1][0] * merged[-1][1] + value * count) / (merged[-1][1] + count),
+                merged[-1][1] + count,
+            ]
     y = [value for value, count in merged for _ in range(int(count))]
     return Calibration((0.0, *x, 1.0), (0.0, *y, max(1.0, y[-1])))

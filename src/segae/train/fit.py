@@ -28,8 +28,9 @@ log = logging.getLogger("segae.train")
 
 CHECKPOINT = "checkpoint.pt"
 _FILES_AT_ONCE = 4
-# Batches that are shrunk while the learning rate is high: they cost less than half, and a second scale does no harm.
-_SMALL_SHARE = 0.65
+# Share of batches that are shrunk while the learning rate is above half its peak: they cost less than half, and a
+# second scale does no harm.
+_SMALL_SHARE, _SMALL_ABOVE = 0.65, 0.5
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,15 @@ def new_judge(widths: Widths | None = None) -> Judge:
     return Judge(text, plain, len(RECIPE.channels), MASK_CHANNEL, widths or Widths())
 
 
-def fit(folder: Path, work: Path, settings: Settings, *, threads: int, initial: Path | None = None, atlas: Path | None = None) -> Path:
+def fit(
+    folder: Path,
+    work: Path,
+    settings: Settings,
+    *,
+    threads: int,
+    initial: Path | None = None,
+    atlas: Path | None = None,
+) -> Path:
     """Train, or go on after a kill, and return the checkpoint.
 
     Parameters
@@ -98,7 +107,7 @@ def fit(folder: Path, work: Path, settings: Settings, *, threads: int, initial: 
     )
     torch.manual_seed(settings.seed)
     source = Mixture(folder, settings.leave_out, settings.synthetic, atlas or work / "atlas.npz")
-    checks = held_out_samples(folder, settings.leave_out, work)
+    checks = held_out_samples(folder, settings.leave_out)
     ring = feed.Ring(work / "ring", settings.ring)
     producer = feed.start(ring, source, settings.seed)
     torch.set_num_threads(threads)
@@ -112,7 +121,7 @@ def fit(folder: Path, work: Path, settings: Settings, *, threads: int, initial: 
     return work / CHECKPOINT
 
 
-def held_out_samples(folder: Path, leave_out: tuple[str, ...], work: Path, each: int = 100) -> dict[str, Samples]:
+def held_out_samples(folder: Path, leave_out: tuple[str, ...], each: int = 100) -> dict[str, Samples]:
     """Samples of unchanged left-out scans, head-neck and body apart, the same in every run."""
     chosen = [case for case in data.cases(folder, "train") if case.name in leave_out]
     groups: dict[str, list[Samples]] = {}
@@ -131,9 +140,7 @@ class Run:
         self.settings = settings
         self.trained = trained
         self.judge = new_judge().to(memory_format=torch.channels_last)
-        self.average = torch.optim.swa_utils.AveragedModel(
-            self.judge, avg_fn=self._averaged, use_buffers=True
-        )
+        self.average = torch.optim.swa_utils.AveragedModel(self.judge, avg_fn=self._averaged, use_buffers=True)
         decayed = [p for p in self.judge.parameters() if p.ndim > 1]
         free = [p for p in self.judge.parameters() if p.ndim <= 1]
         groups = [{"params": decayed, "weight_decay": 0.02}, {"params": free, "weight_decay": 0.0}]
@@ -213,7 +220,7 @@ class Run:
 
     def _learn(self, samples: Samples) -> float:
         slices, structure, targets = tensors(samples)
-        if self.settings.rate_factor(self.step) == 1.0 and self.rng.random() < _SMALL_SHARE:
+        if self.settings.rate_factor(self.step) > _SMALL_ABOVE and self.rng.random() < _SMALL_SHARE:
             slices, targets = shrunk(slices, targets)
         loss = judge_loss(self.judge(jitter(slices), structure), targets)
         self.optimiser.zero_grad(set_to_none=True)

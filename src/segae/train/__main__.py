@@ -86,7 +86,8 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--use", default="dev", help="which cases: the column `use` (default: dev)")
     parser.add_argument("--cases", nargs="+", help="only these")
     parser.add_argument("--out", type=Path, required=True, help="folder for figures.md, .json and tables")
-    parser.add_argument("--threads", type=int)
+    parser.add_argument("--threads", type=int, help="of each worker")
+    parser.add_argument("--workers", type=int, default=1, help="processes that share the cases")
     parser.set_defaults(run=_evaluate)
 
 
@@ -95,7 +96,7 @@ def _evaluate(chosen: argparse.Namespace) -> int:
     from segae.train.evaluate import evaluate
 
     cases = [case for case in data.cases(chosen.data, chosen.use) if not chosen.cases or case.name in chosen.cases]
-    evaluate(chosen.model, cases, chosen.out, chosen.threads)
+    evaluate(chosen.model, cases, chosen.out, threads=chosen.threads, workers=chosen.workers)
     sys.stdout.write((chosen.out / "figures.md").read_text())
     return 0
 

@@ -8,8 +8,12 @@ from __future__ import annotations
 
 import csv
 import json
+import multiprocessing
 from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -48,22 +52,41 @@ class Row:
     flags: str = ""
 
 
-def judge_cases(engine: Engine, cases: Iterable[Case], seed: int = 0) -> tuple[list[Row], list[Row]]:
-    """Let the engine judge spoiled masks of all labelled structures; returns rows of masks and of slices."""
+def judge_cases(engine: Engine, cases: Iterable[Case], seed: int = 0, workers: int = 1) -> tuple[list[Row], list[Row]]:
+    """Let the engine judge spoiled masks of all labelled structures; returns rows of masks and of slices.
+
+    With more than one worker, cases are shared among processes; rows come in the order of the cases all the same.
+    """
+    some = list(cases)
     whole: list[Row] = []
     slices: list[Row] = []
-    for case in tqdm(list(cases), desc="evaluate", unit="case"):
-        scan = data.load(case)
-        rng = np.random.default_rng([seed, *case.name.encode()])
-        for structure, kind, number, given, truth in protocols.masks(scan, rng):
-            said = engine.assess(scan.image, given.view(np.uint8), structure, spacing=scan.spacing_mm)
-            who = (case.name, structure, kind, number)
-            flags = ";".join(flag.name for flag in said.flags)
-            whole.append(_row(who, -1, given, truth, (said.dice, said.precision, said.recall), flags))
-            for score in said.slices:
-                if score.area_mm2 > 0:
-                    z = score.index
-                    slices.append(_row(who, z, given[z], truth[z], (score.dice, score.precision, score.recall)))
+    with ExitStack() as stack:
+        judged: Iterable[tuple[list[Row], list[Row]]] = (judge_case(engine, case, seed) for case in some)
+        if workers > 1:
+            context = multiprocessing.get_context("spawn")
+            pool = stack.enter_context(ProcessPoolExecutor(workers, mp_context=context))
+            judged = pool.map(partial(judge_case, engine, seed=seed), some)
+        for mine, mine_slices in tqdm(judged, total=len(some), desc="evaluate", unit="case"):
+            whole += mine
+            slices += mine_slices
+    return whole, slices
+
+
+def judge_case(engine: Engine, case: Case, seed: int) -> tuple[list[Row], list[Row]]:
+    """Rows of one case."""
+    whole: list[Row] = []
+    slices: list[Row] = []
+    scan = data.load(case)
+    rng = np.random.default_rng([seed, *case.name.encode()])
+    for structure, kind, number, given, truth in protocols.masks(scan, rng):
+        said = engine.assess(scan.image, given.view(np.uint8), structure, spacing=scan.spacing_mm)
+        who = (case.name, structure, kind, number)
+        flags = ";".join(flag.name for flag in said.flags)
+        whole.append(_row(who, -1, given, truth, (said.dice, said.precision, said.recall), flags))
+        for score in said.slices:
+            if score.area_mm2 > 0:
+                z = score.index
+                slices.append(_row(who, z, given[z], truth[z], (score.dice, score.precision, score.recall)))
     return whole, slices
 
 
@@ -187,10 +210,10 @@ def flag_rates(whole: list[Row], name: str) -> dict[str, float]:
 
 
 def evaluate(
-    model: Path | str, cases: Iterable[Case], out: Path | None = None, threads: int | None = None
+    model: Path | str, cases: Iterable[Case], out: Path | None = None, *, threads: int | None = None, workers: int = 1
 ) -> dict[str, Any]:
     """Judge, measure and, with `out`, write ``masks.csv``, ``slices.csv``, ``figures.json`` and ``figures.md``."""
-    whole, slices = judge_cases(Engine(model, device="auto", threads=threads), cases)
+    whole, slices = judge_cases(Engine(model, device="auto", threads=threads), cases, workers=workers)
     tables = report(whole, slices)
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)

@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -139,7 +140,7 @@ class Run:
     def __init__(self, settings: Settings, trained: set[str]) -> None:
         self.settings = settings
         self.trained = trained
-        self.judge = new_judge().to(memory_format=torch.channels_last)
+        self.judge = new_judge().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = torch.optim.swa_utils.AveragedModel(self.judge, avg_fn=self._averaged, use_buffers=True)
         decayed = [p for p in self.judge.parameters() if p.ndim > 1]
         free = [p for p in self.judge.parameters() if p.ndim <= 1]
@@ -207,6 +208,8 @@ class Run:
             if self.step >= self.settings.steps:
                 break
         bar.close()
+        settle(self.average.module, self._batches(ring))
+        self.save(file)
 
     def _batches(self, ring: feed.Ring) -> Iterator[Samples]:
         """Batches mixed from a few files at a time, without end."""
@@ -224,13 +227,30 @@ class Run:
             slices, targets = shrunk(slices, targets)
         loss = judge_loss(self.judge(jitter(slices), structure), targets)
         self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.judge.parameters(), 1.0)
         self.optimiser.step()
         self.schedule.step()
         self.average.update_parameters(self.judge)
         self.step += 1
         return loss.item()
+
+
+@torch.no_grad()
+def settle(judge: nn.Module, batches: Iterator[Samples], count: int = 48) -> None:
+    """Measure the normalisation of averaged weights anew: averages of the layers' statistics do not belong to them."""
+    layers = [layer for layer in judge.modules() if isinstance(layer, nn.BatchNorm2d)]
+    usual = [layer.momentum for layer in layers]
+    for layer in layers:
+        layer.reset_running_stats()
+        layer.momentum = None  # a plain mean over what follows
+    judge.train()
+    for samples in islice(batches, count):
+        slices, structure, _ = tensors(samples)
+        judge(jitter(slices), structure)
+    judge.eval()
+    for layer, momentum in zip(layers, usual, strict=True):
+        layer.momentum = momentum
 
 
 def shrunk(slices: Tensor, targets: Targets) -> tuple[Tensor, Targets]:

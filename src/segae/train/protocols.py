@@ -45,7 +45,8 @@ PROTOCOLS = {
 def masks(scan: LabelledScan, rng: np.random.Generator) -> Iterator[tuple[str, str, int, Bool, Bool]]:
     """Yield (structure, kind, number, given mask, truth) for all structures of a scan; masks are [z, y, x].
 
-    Errors are those of `segae.perturb`, at a Dice drawn evenly from 0.1 to 0.97. Errors that a structure cannot have
+    Errors are those of `segae.perturb`, at a Dice drawn evenly from 0.1 to 0.97
+    (truncation: 0.3 to 0.85). Errors that a structure cannot have
     (a swap without a neighbour, a mirror image on the structure itself) are left out.
     """
     for name in sorted(structure_boxes(scan)):
@@ -58,9 +59,8 @@ def masks(scan: LabelledScan, rng: np.random.Generator) -> Iterator[tuple[str, s
 
 
 def _spoiled(scan: LabelledScan, truth: Bool, kind: str, rng: np.random.Generator) -> Bool | None:
-    wish: dict[str, float] = {"severity": 1.0} if kind in _ALL_OR_NOTHING else {"target_dice": rng.uniform(0.1, 0.97)}
-    if kind == "truncate":
-        wish = {"target_dice": rng.uniform(0.3, 0.85)}
+    low, high = (0.3, 0.85) if kind == "truncate" else (0.1, 0.97)
+    whole = kind in _ALL_OR_NOTHING
     try:
         return perturb(
             truth.view(np.uint8),
@@ -69,7 +69,8 @@ def _spoiled(scan: LabelledScan, truth: Bool, kind: str, rng: np.random.Generato
             labelmap=scan.labelmap,
             spacing=scan.spacing_mm,
             seed=rng,
-            **wish,
+            severity=1.0 if whole else None,
+            target_dice=None if whole else rng.uniform(low, high),
         ).astype(bool)
     except ParameterError:
         return None

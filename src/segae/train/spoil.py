@@ -75,7 +75,8 @@ def _signed_distance(mask: Bool, spacing_mm: tuple[float, float, float]) -> Floa
     outer = _core.squared_distance(mask.view(np.uint8), spacing_mm, 1)
     inner = _core.squared_distance((~mask).view(np.uint8), spacing_mm, 1)
     distance: Float32 = np.sqrt(np.minimum(outer, 1e6)) - np.sqrt(np.minimum(inner, 1e6))
-    return distance - np.sign(distance) * np.float32(min(spacing_mm) / 2)
+    distance -= np.sign(distance) * np.float32(min(spacing_mm) / 2)
+    return distance
 
 
 def spoil(
@@ -151,7 +152,8 @@ def _bisect(make: Callable[[float], Bool], planes: Bool, judged: slice, wanted: 
     for _ in range(6):
         strength = (low + high) / 2
         given = make(strength)[judged]
-        dice = 2 * np.count_nonzero(given & truth) / max(np.count_nonzero(given) + np.count_nonzero(truth), 1)
+        shared, total = np.count_nonzero(given & truth), np.count_nonzero(given) + np.count_nonzero(truth)
+        dice = 2 * int(shared) / max(int(total), 1)
         low, high = (low, strength) if dice < wanted else (strength, high)
     return make((low + high) / 2)
 

@@ -42,7 +42,7 @@ STRUCTURES = tuple(structures.names())
 
 # Shares of the samples. "beyond" are the slices past a mask's ends, where it is empty and the structure may go on.
 KINDS = (*LOCAL_KINDS, "merge", "swap", "mirror", "astray", "beyond", "volume")
-# "volume" are whole masks damaged by `segae.perturb`, five slices of each: ten times dearer, so few.
+# "volume" are whole masks damaged by `segae.perturb`, five slices of each: ten times dearer, so few and small.
 _SHARES = np.array([0.06, 0.11, 0.11, 0.06, 0.11, 0.09, 0.06, 0.07, 0.04, 0.04, 0.03, 0.07, 0.03, 0.03, 0.09, 0.02])
 _SLICES_PER_VOLUME = 5
 
@@ -102,7 +102,8 @@ class Visit:
             name = self.names[self.rng.integers(len(self.names))]
             kind = KINDS[self.rng.choice(len(KINDS), p=_SHARES / _SHARES.sum())]
             if kind == "volume":
-                rows += self._draw_volume(self._target(name))
+                target = self._target(name)
+                rows += [] if target.flat else self._draw_volume(target)
             elif (sample := self._draw_one(name, kind)) is not None:
                 rows.append(sample)
         return Samples.join(rows[:count])

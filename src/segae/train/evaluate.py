@@ -210,18 +210,20 @@ def flag_rates(whole: list[Row], name: str) -> dict[str, float]:
 
 
 def evaluate(
-    model: Path | str, cases: Iterable[Case], out: Path | None = None, *, threads: int | None = None, workers: int = 1
-) -> dict[str, Any]:
-    """Judge, measure and, with `out`, write ``masks.csv``, ``slices.csv``, ``figures.json`` and ``figures.md``."""
+    model: Path | str, cases: Iterable[Case], out: Path, *, threads: int | None = None, workers: int = 1
+) -> list[Row]:
+    """Judge, measure and write ``masks.csv``, ``slices.csv``, ``figures.json`` and ``figures.md``.
+
+    Returns the rows of whole masks.
+    """
     whole, slices = judge_cases(Engine(model, device="auto", threads=threads), cases, workers=workers)
     tables = report(whole, slices)
-    if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
-        for name, rows in (("masks", whole), ("slices", slices)):
-            _write_csv(rows, out / f"{name}.csv")
-        (out / "figures.json").write_text(json.dumps(tables, indent=1))
-        (out / "figures.md").write_text(markdown(tables))
-    return tables
+    out.mkdir(parents=True, exist_ok=True)
+    for name, rows in (("masks", whole), ("slices", slices)):
+        _write_csv(rows, out / f"{name}.csv")
+    (out / "figures.json").write_text(json.dumps(tables, indent=1))
+    (out / "figures.md").write_text(markdown(tables))
+    return whole
 
 
 def _write_csv(rows: list[Row], file: Path) -> None:

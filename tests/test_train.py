@@ -89,7 +89,9 @@ def test_mirroring_swaps_the_names():
     labels = np.zeros((2, 4, 6), np.uint8)
     left, right = structures.get("kidney_left"), structures.get("kidney_right")
     labels[..., 4], labels[..., 1] = left.id, right.id
-    scan = data.LabelledScan("x", labels.astype(np.int16), labels, {left.name: (left.id,), right.name: (right.id,)}, (1, 1, 1))
+    scan = data.LabelledScan(
+        "x", labels.astype(np.int16), labels, {left.name: (left.id,), right.name: (right.id,)}, (1, 1, 1)
+    )
     assert np.array_equal(scan.mirrored().mask("kidney_left"), scan.mask("kidney_right")[:, :, ::-1])
 
 

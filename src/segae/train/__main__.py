@@ -86,7 +86,9 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--use", default="dev", help="which cases: the column `use` (default: dev)")
     parser.add_argument("--cases", nargs="+", help="only these")
     parser.add_argument("--out", type=Path, required=True, help="folder for figures.md, .json and tables")
-    parser.add_argument("--threads", type=int)
+    parser.add_argument("--threads", type=int, help="of each worker")
+    parser.add_argument("--failures", type=Path, metavar="PNG", help="draw the masks that were judged worst")
+    parser.add_argument("--workers", type=int, default=1, help="processes that share the cases")
     parser.set_defaults(run=_evaluate)
 
 
@@ -95,7 +97,12 @@ def _evaluate(chosen: argparse.Namespace) -> int:
     from segae.train.evaluate import evaluate
 
     cases = [case for case in data.cases(chosen.data, chosen.use) if not chosen.cases or case.name in chosen.cases]
-    evaluate(chosen.model, cases, chosen.out, chosen.threads)
+    whole = evaluate(chosen.model, cases, chosen.out, threads=chosen.threads, workers=chosen.workers)
+    if chosen.failures is not None:
+        from segae import Engine
+        from segae.train.failures import draw_failures
+
+        draw_failures(Engine(chosen.model), cases, whole, chosen.failures)
     sys.stdout.write((chosen.out / "figures.md").read_text())
     return 0
 

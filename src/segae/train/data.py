@@ -93,7 +93,7 @@ def load(case: Case) -> LabelledScan:
     ids = {structures.get(name).id: name for name in structures.names()}
     labels = np.ascontiguousarray(labelmap.array)
     present = np.flatnonzero(np.bincount(labels.ravel(), minlength=1))
-    parts = {ids[value]: (int(value),) for value in present if value in ids}
+    parts: dict[str, tuple[int, ...]] = {ids[value]: (value,) for value in present.tolist() if value in ids}
     for name, members in _UNIONS.items():
         if name not in parts and all(member in parts for member in members):
             parts[name] = tuple(value for member in members for value in parts[member])

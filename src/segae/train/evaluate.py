@@ -8,8 +8,12 @@ from __future__ import annotations
 
 import csv
 import json
+import multiprocessing
 from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +35,7 @@ DRAWS = 400
 
 @dataclass(frozen=True)
 class Row:
-    """One judged mask, or one slice of it. `shared` counts voxels; `slice` is -1 for a whole mask."""
+    """One judged mask, or one slice of it. `shared` counts voxels; `slice` is -1 for a whole mask, which has flags."""
 
     case: str
     structure: str
@@ -45,23 +49,44 @@ class Row:
     said_precision: float
     true_recall: float
     said_recall: float
+    flags: str = ""
 
 
-def judge_cases(engine: Engine, cases: Iterable[Case], seed: int = 0) -> tuple[list[Row], list[Row]]:
-    """Let the engine judge spoiled masks of all labelled structures; returns rows of masks and of slices."""
+def judge_cases(engine: Engine, cases: Iterable[Case], seed: int = 0, workers: int = 1) -> tuple[list[Row], list[Row]]:
+    """Let the engine judge spoiled masks of all labelled structures; returns rows of masks and of slices.
+
+    With more than one worker, cases are shared among processes; rows come in the order of the cases all the same.
+    """
+    some = list(cases)
     whole: list[Row] = []
     slices: list[Row] = []
-    for case in tqdm(list(cases), desc="evaluate", unit="case"):
-        scan = data.load(case)
-        rng = np.random.default_rng([seed, *case.name.encode()])
-        for structure, kind, number, given, truth in protocols.masks(scan, rng):
-            said = engine.assess(scan.image, given.view(np.uint8), structure, spacing=scan.spacing_mm)
-            who = (case.name, structure, kind, number)
-            whole.append(_row(who, -1, given, truth, (said.dice, said.precision, said.recall)))
-            for score in said.slices:
-                if score.area_mm2 > 0:
-                    z = score.index
-                    slices.append(_row(who, z, given[z], truth[z], (score.dice, score.precision, score.recall)))
+    with ExitStack() as stack:
+        judged: Iterable[tuple[list[Row], list[Row]]] = (judge_case(engine, case, seed) for case in some)
+        if workers > 1:
+            context = multiprocessing.get_context("spawn")
+            pool = stack.enter_context(ProcessPoolExecutor(workers, mp_context=context))
+            judged = pool.map(partial(judge_case, engine, seed=seed), some)
+        for mine, mine_slices in tqdm(judged, total=len(some), desc="evaluate", unit="case"):
+            whole += mine
+            slices += mine_slices
+    return whole, slices
+
+
+def judge_case(engine: Engine, case: Case, seed: int) -> tuple[list[Row], list[Row]]:
+    """Rows of one case."""
+    whole: list[Row] = []
+    slices: list[Row] = []
+    scan = data.load(case)
+    rng = np.random.default_rng([seed, *case.name.encode()])
+    for structure, kind, number, given, truth in protocols.masks(scan, rng):
+        said = engine.assess(scan.image, given.view(np.uint8), structure, spacing=scan.spacing_mm)
+        who = (case.name, structure, kind, number)
+        flags = ";".join(flag.name for flag in said.flags)
+        whole.append(_row(who, -1, given, truth, (said.dice, said.precision, said.recall), flags))
+        for score in said.slices:
+            if score.area_mm2 > 0:
+                z = score.index
+                slices.append(_row(who, z, given[z], truth[z], (score.dice, score.precision, score.recall)))
     return whole, slices
 
 
@@ -71,10 +96,11 @@ def _row(
     given: npt.NDArray[np.bool_],
     truth: npt.NDArray[np.bool_],
     said: tuple[float, float, float],
+    flags: str = "",
 ) -> Row:
     shared, a, t = (int(np.count_nonzero(m)) for m in (given & truth, given, truth))
     true = 2 * shared / (a + t), shared / a, shared / t if t else 0.0
-    return Row(*who, where, shared, true[0], said[0], true[1], said[1], true[2], said[2])
+    return Row(*who, where, shared, true[0], said[0], true[1], said[1], true[2], said[2], flags)
 
 
 @dataclass(frozen=True)
@@ -152,8 +178,7 @@ def _auroc(_: Float64, said: Float64, bad: npt.NDArray[np.bool_]) -> float:
 
 def chosen(rows: list[Row], protocol: Protocol) -> list[Row]:
     """Rows that a protocol takes."""
-    kept = [r for r in rows if r.kind in protocol.kinds and not (protocol.first_only and r.number > 0)]
-    return kept
+    return [r for r in rows if r.kind in protocol.kinds and not (protocol.first_only and r.number > 0)]
 
 
 def report(whole: list[Row], slices: list[Row]) -> dict[str, Any]:
@@ -172,22 +197,33 @@ def report(whole: list[Row], slices: list[Row]) -> dict[str, Any]:
                 some = [r for r in mixed if getattr(r, trait) == value]
                 if len(some) >= 10:
                     tables[f"P1 {level} {trait} {value}"] = asdict(figures(some, draws=100))
+    tables["truncated flag"] = flag_rates(whole, "truncated")
     return tables
+
+
+def flag_rates(whole: list[Row], name: str) -> dict[str, float]:
+    """Share of the masks of each kind that carry a flag."""
+    return {
+        kind: float(np.mean([name in r.flags.split(";") for r in whole if r.kind == kind]))
+        for kind in sorted({r.kind for r in whole})
+    }
 
 
 def evaluate(
-    model: Path | str, cases: Iterable[Case], out: Path | None = None, threads: int | None = None
-) -> dict[str, Any]:
-    """Judge, measure and, with `out`, write ``masks.csv``, ``slices.csv``, ``figures.json`` and ``figures.md``."""
-    whole, slices = judge_cases(Engine(model, device="auto", threads=threads), cases)
+    model: Path | str, cases: Iterable[Case], out: Path, *, threads: int | None = None, workers: int = 1
+) -> list[Row]:
+    """Judge, measure and write ``masks.csv``, ``slices.csv``, ``figures.json`` and ``figures.md``.
+
+    Returns the rows of whole masks.
+    """
+    whole, slices = judge_cases(Engine(model, device="auto", threads=threads), cases, workers=workers)
     tables = report(whole, slices)
-    if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
-        for name, rows in (("masks", whole), ("slices", slices)):
-            _write_csv(rows, out / f"{name}.csv")
-        (out / "figures.json").write_text(json.dumps(tables, indent=1))
-        (out / "figures.md").write_text(markdown(tables))
-    return tables
+    out.mkdir(parents=True, exist_ok=True)
+    for name, rows in (("masks", whole), ("slices", slices)):
+        _write_csv(rows, out / f"{name}.csv")
+    (out / "figures.json").write_text(json.dumps(tables, indent=1))
+    (out / "figures.md").write_text(markdown(tables))
+    return whole
 
 
 def _write_csv(rows: list[Row], file: Path) -> None:
@@ -204,6 +240,8 @@ def markdown(tables: dict[str, Any]) -> str:
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for name, told in tables.items():
+        if "lcc" not in told:
+            continue
         cells = [_cell(told[key]) for key in ("lcc", "srocc", "kendall", "mae", "slope", "auroc")]
         lines.append(f"| {name} | {told['n']} | {told['cases']} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"

@@ -39,7 +39,7 @@ class ShippedJudge(nn.Module):
         self.judge = copy.deepcopy(judge).eval()
         with torch.no_grad():
             codes = self.judge.code(torch.arange(len(STRUCTURES)))
-        self.judge.code = nn.Embedding.from_pretrained(codes)
+        self.judge.code = nn.Embedding.from_pretrained(codes)  # type: ignore[no-untyped-call]
 
     def forward(self, slices: Tensor, structure: Tensor) -> Verdict:
         """Judge slices [n, c, h, w] of structures [n]."""

@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,9 @@ log = logging.getLogger("segae.train")
 
 CHECKPOINT = "checkpoint.pt"
 _FILES_AT_ONCE = 4
-# Batches that are shrunk while the learning rate is high: they cost less than half, and a second scale does no harm.
-_SMALL_SHARE = 0.65
+# Share of batches that are shrunk while the learning rate is above half its peak: they cost less than half, and a
+# second scale does no harm.
+_SMALL_SHARE, _SMALL_ABOVE = 0.65, 0.5
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,7 @@ def fit(
     )
     torch.manual_seed(settings.seed)
     source = Mixture(folder, settings.leave_out, settings.synthetic, atlas or work / "atlas.npz")
-    checks = held_out_samples(folder, settings.leave_out, work)
+    checks = held_out_samples(folder, settings.leave_out)
     ring = feed.Ring(work / "ring", settings.ring)
     producer = feed.start(ring, source, settings.seed)
     torch.set_num_threads(threads)
@@ -120,7 +122,7 @@ def fit(
     return work / CHECKPOINT
 
 
-def held_out_samples(folder: Path, leave_out: tuple[str, ...], work: Path, each: int = 100) -> dict[str, Samples]:
+def held_out_samples(folder: Path, leave_out: tuple[str, ...], each: int = 100) -> dict[str, Samples]:
     """Samples of unchanged left-out scans, head-neck and body apart, the same in every run."""
     chosen = [case for case in data.cases(folder, "train") if case.name in leave_out]
     groups: dict[str, list[Samples]] = {}
@@ -138,7 +140,7 @@ class Run:
     def __init__(self, settings: Settings, trained: set[str]) -> None:
         self.settings = settings
         self.trained = trained
-        self.judge = new_judge().to(memory_format=torch.channels_last)
+        self.judge = new_judge().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = torch.optim.swa_utils.AveragedModel(self.judge, avg_fn=self._averaged, use_buffers=True)
         decayed = [p for p in self.judge.parameters() if p.ndim > 1]
         free = [p for p in self.judge.parameters() if p.ndim <= 1]
@@ -206,6 +208,8 @@ class Run:
             if self.step >= self.settings.steps:
                 break
         bar.close()
+        settle(self.average.module, self._batches(ring))
+        self.save(file)
 
     def _batches(self, ring: feed.Ring) -> Iterator[Samples]:
         """Batches mixed from a few files at a time, without end."""
@@ -219,17 +223,34 @@ class Run:
 
     def _learn(self, samples: Samples) -> float:
         slices, structure, targets = tensors(samples)
-        if self.settings.rate_factor(self.step) == 1.0 and self.rng.random() < _SMALL_SHARE:
+        if self.settings.rate_factor(self.step) > _SMALL_ABOVE and self.rng.random() < _SMALL_SHARE:
             slices, targets = shrunk(slices, targets)
         loss = judge_loss(self.judge(jitter(slices), structure), targets)
         self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.judge.parameters(), 1.0)
         self.optimiser.step()
         self.schedule.step()
         self.average.update_parameters(self.judge)
         self.step += 1
         return loss.item()
+
+
+@torch.no_grad()
+def settle(judge: nn.Module, batches: Iterator[Samples], count: int = 48) -> None:
+    """Measure the normalisation of averaged weights anew: averages of the layers' statistics do not belong to them."""
+    layers = [layer for layer in judge.modules() if isinstance(layer, nn.BatchNorm2d)]
+    usual = [layer.momentum for layer in layers]
+    for layer in layers:
+        layer.reset_running_stats()
+        layer.momentum = None  # a plain mean over what follows
+    judge.train()
+    for samples in islice(batches, count):
+        slices, structure, _ = tensors(samples)
+        judge(jitter(slices), structure)
+    judge.eval()
+    for layer, momentum in zip(layers, usual, strict=True):
+        layer.momentum = momentum
 
 
 def shrunk(slices: Tensor, targets: Targets) -> tuple[Tensor, Targets]:

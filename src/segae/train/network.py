@@ -74,6 +74,8 @@ class _StructureCode(nn.Module):
     saw, so that those are judged by their name alone.
     """
 
+    table: Tensor
+
     def __init__(self, text: Tensor, facts: Tensor, width: int, drop: float = 0.3) -> None:
         super().__init__()
         self.drop = drop
@@ -119,13 +121,13 @@ class Judge(nn.Module):
         self.lift2, self.up1 = nn.Conv2d(w.eighth, w.quarter, 1), _Conditioned(w.quarter, w.structure)
         self.lift1, self.skip = nn.Conv2d(w.quarter, w.last, 1), nn.Conv2d(w.half, w.last, 1)
         self.up0, self.mask = _Unit(w.last, w.last), nn.Conv2d(w.last, 1, 1)
-        nn.init.constant_(self.mask.bias, -1.0)
         self.hidden = nn.Linear(2 * w.sixteenth + w.structure + 4, w.structure)
         self.verdict = nn.Linear(w.structure, 3)
         nn.init.zeros_(self.verdict.weight)
         nn.init.zeros_(self.verdict.bias)
 
     def forward(self, slices: Tensor, structure: Tensor) -> Judgement:
+        """Judge slices [n, c, h, w], sides divisible by 16, of structures [n]."""
         code = self.code(structure)
         x0 = self.stem(slices)
         x1 = self.block1(self.down1(x0), code)

@@ -8,6 +8,7 @@ import numpy as np
 
 from segae import Engine
 from segae.recipe import Calibration, ModelCard
+from segae.threads import available_threads
 from segae.train.data import Case
 from segae.train.evaluate import chosen, judge_cases
 from segae.train.export import export, monotone_curve
@@ -29,7 +30,7 @@ def ship(checkpoint: Path, out: Path, name: str, held_out: list[Case]) -> ModelC
     card = export(checkpoint, out, name)
     if not held_out:
         return card
-    whole, _ = judge_cases(Engine(out), held_out, seed=1)
+    whole, _ = judge_cases(Engine(out, threads=1), held_out, seed=1, workers=available_threads())
     mixed = chosen(whole, PROTOCOLS["P1"])
     curve = monotone_curve(np.array([r.said for r in mixed]), np.array([r.true for r in mixed]))
     calibration: dict[str, Calibration] = {"default": curve}

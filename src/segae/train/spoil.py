@@ -74,8 +74,9 @@ def _signed_distance(mask: Bool, spacing_mm: tuple[float, float, float]) -> Floa
     """In mm, to the border between voxels; at most a metre where one side is empty."""
     outer = _core.squared_distance(mask.view(np.uint8), spacing_mm, 1)
     inner = _core.squared_distance((~mask).view(np.uint8), spacing_mm, 1)
-    distance = np.sqrt(np.minimum(outer, 1e6)) - np.sqrt(np.minimum(inner, 1e6))
-    return distance - np.sign(distance) * np.float32(min(spacing_mm) / 2)
+    distance: Float32 = np.sqrt(np.minimum(outer, 1e6)) - np.sqrt(np.minimum(inner, 1e6))
+    distance -= np.sign(distance) * np.float32(min(spacing_mm) / 2)
+    return distance
 
 
 def spoil(
@@ -151,7 +152,8 @@ def _bisect(make: Callable[[float], Bool], planes: Bool, judged: slice, wanted: 
     for _ in range(6):
         strength = (low + high) / 2
         given = make(strength)[judged]
-        dice = 2 * np.count_nonzero(given & truth) / max(np.count_nonzero(given) + np.count_nonzero(truth), 1)
+        shared, total = np.count_nonzero(given & truth), np.count_nonzero(given) + np.count_nonzero(truth)
+        dice = 2 * int(shared) / max(int(total), 1)
         low, high = (low, strength) if dice < wanted else (strength, high)
     return make((low + high) / 2)
 
@@ -169,7 +171,8 @@ def _stretch(field: Float32, axis: int, n: int) -> Float32:
     at = np.linspace(0, field.shape[axis] - 1, n, dtype=np.float32)
     low = np.minimum(at.astype(int), field.shape[axis] - 2)
     weight = (at - low).reshape([-1 if a == axis else 1 for a in range(3)])
-    return field.take(low, axis) * (1 - weight) + field.take(low + 1, axis) * weight
+    stretched: Float32 = field.take(low, axis) * (1 - weight) + field.take(low + 1, axis) * weight
+    return stretched
 
 
 def _moved(mask: Bool, step: npt.NDArray[np.int64]) -> Bool:
@@ -188,13 +191,14 @@ def _scaled(mask: Bool, factor: float) -> Bool:
     filled = np.argwhere(mask.any(axis=0))
     if not len(filled):
         return mask
-    centre = (filled.min(0) + filled.max(0)) / 2
+    centre = (filled.min(axis=0) + filled.max(axis=0)) / 2.0
     rows, columns = (
-        np.rint((np.arange(n) - c) / factor + c).astype(int) for n, c in zip(mask.shape[1:], centre, strict=True)
+        np.rint((np.arange(mask.shape[1 + a]) - centre[a]) / factor + centre[a]).astype(int) for a in (0, 1)
     )
     valid = ((rows >= 0) & (rows < mask.shape[1]))[:, None] & ((columns >= 0) & (columns < mask.shape[2]))[None]
     rows, columns = rows.clip(0, mask.shape[1] - 1), columns.clip(0, mask.shape[2] - 1)
-    return mask[:, rows[:, None], columns[None]] & valid
+    scaled: Bool = mask[:, rows[:, None], columns[None]] & valid
+    return scaled
 
 
 def _cut(mask: Bool, target: Target, at: npt.NDArray[np.int64], rng: np.random.Generator) -> Callable[[float], Bool]:

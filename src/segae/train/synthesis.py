@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segae import _core, structures
+from segae.perturbation import perturb_many
 from segae.recipe import ChannelSpec, MarginCrop, Recipe
 from segae.slices import LabelScan, crop_boxes, sample_spec
 from segae.train.data import LabelledScan
@@ -36,11 +37,14 @@ MASK_CHANNEL = 4
 TRUTH_PX = 48
 MIN_VOXELS = 30
 _FLAT_ABOVE = 200_000
+_BEYOND_SHARE = 0.15
 STRUCTURES = tuple(structures.names())
 
 # Shares of the samples. "beyond" are the slices past a mask's ends, where it is empty and the structure may go on.
-KINDS = (*LOCAL_KINDS, "merge", "swap", "mirror", "astray", "beyond")
-_SHARES = np.array([0.06, 0.11, 0.11, 0.06, 0.11, 0.09, 0.06, 0.07, 0.04, 0.04, 0.03, 0.07, 0.03, 0.03, 0.09])
+KINDS = (*LOCAL_KINDS, "merge", "swap", "mirror", "astray", "beyond", "volume")
+# "volume" are whole masks damaged by `segae.perturb`, five slices of each: ten times dearer, so few and small.
+_SHARES = np.array([0.06, 0.11, 0.11, 0.06, 0.11, 0.09, 0.06, 0.07, 0.04, 0.04, 0.03, 0.07, 0.03, 0.03, 0.09, 0.02])
+_SLICES_PER_VOLUME = 5
 
 
 @dataclass(frozen=True)
@@ -96,10 +100,47 @@ class Visit:
         rows: list[Samples] = []
         while len(rows) < count:
             name = self.names[self.rng.integers(len(self.names))]
-            sample = self._draw_one(name, KINDS[self.rng.choice(len(KINDS), p=_SHARES / _SHARES.sum())])
-            if sample is not None:
+            kind = KINDS[self.rng.choice(len(KINDS), p=_SHARES / _SHARES.sum())]
+            if kind == "volume":
+                target = self._target(name)
+                rows += [] if target.flat else self._draw_volume(target)
+            elif (sample := self._draw_one(name, kind)) is not None:
                 rows.append(sample)
-        return Samples.join(rows)
+        return Samples.join(rows[:count])
+
+    def _draw_volume(self, target: Target) -> list[Samples]:
+        """Slices of a mask that the perturbation engine damaged as a whole, and of what lies beyond its ends."""
+        low, shape = target.low, target.mask.shape
+        box = tuple(slice(begin, begin + extent) for begin, extent in zip(low, shape, strict=True))
+        made = perturb_many(
+            target.mask.view(np.uint8),
+            1,
+            image=self.scan.image[box],
+            labelmap=self.scan.labelmap[box],
+            spacing=self.scan.spacing_mm,
+            seed=self.rng,
+            threads=1,
+        )[0].mask.astype(bool)
+        filled = np.flatnonzero(made.any(axis=(1, 2))) + low[0]
+        if not len(filled):
+            return []
+        steps = context_steps(self.scan.spacing_mm)
+        samples = []
+        for _ in range(_SLICES_PER_VOLUME):
+            z = end = int(self.rng.choice(filled))
+            if self.rng.random() < _BEYOND_SHARE:
+                z, end = self._past_end(filled)
+            if 0 <= z < self.scan.image.shape[0]:
+                given = paste(self.scan, target, _planes_of(made, z + steps - low[0]))
+                around = paste(self.scan, target, made[end - low[0]][None])[0]
+                samples.append(cut_sample(self.scan, target, given, z, bounds(around), "volume"))
+        return samples
+
+    def _past_end(self, filled: npt.NDArray[np.int64]) -> tuple[int, int]:
+        """Slice beyond one of a mask's ends, where the recipe would look, and that end."""
+        sign = int(self.rng.choice([-1, 1]))
+        end = int(filled[-1 if sign > 0 else 0])
+        return end + sign * max(1, round(float(self.rng.choice(RECIPE.beyond_mm)) / self.scan.spacing_mm[0])), end
 
     def _target(self, name: str) -> Target:
         if name not in self._targets:
@@ -180,6 +221,12 @@ def structure_boxes(scan: LabelledScan, threads: int = 1) -> dict[str, npt.NDArr
         if sum(s.voxels for s in here) >= MIN_VOXELS:
             boxes[name] = np.array([np.min([s.box[0] for s in here], 0), np.max([s.box[1] for s in here], 0)])
     return boxes
+
+
+def _planes_of(mask: Bool, planes: npt.NDArray[np.int64]) -> Bool:
+    """Slices of a mask, empty where it has none."""
+    known = (planes >= 0) & (planes < len(mask))
+    return mask[np.clip(planes, 0, len(mask) - 1)] & known[:, None, None]
 
 
 def context_steps(spacing_mm: tuple[float, float, float]) -> npt.NDArray[np.int64]:

@@ -2,8 +2,8 @@
 
 The sentence model all-MiniLM-L6-v2 (Apache-2.0) places names of similar meaning close together, so that a structure
 that training never saw is read through its neighbours. It hardly tells numbers and sides apart: "vertebra L3" and
-"vertebra L4" have a cosine of 0.86, "left kidney" and "right kidney" 0.87, the lower lobes 0.98 (`python -m segae.train text`). Side, number and group
-are therefore given beside it, as plain features.
+"vertebra L4" have a cosine of 0.86, "left kidney" and "right kidney" 0.87, the lower lobes of the lungs 0.98
+(`python -m segae.train text`). Side, number and group are therefore given beside it, as plain features.
 """
 
 from __future__ import annotations

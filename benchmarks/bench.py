@@ -3,6 +3,7 @@
     python benchmarks/bench.py                  # all rows
     python benchmarks/bench.py scan labels      # some
     python benchmarks/bench.py --quick          # fewer repeats
+    python benchmarks/bench.py --busy           # CPU time of one thread, where others use the machine
     python benchmarks/bench.py --write          # ... and keep the table in benchmarks/results/cpu.md
 
 Two things that are compared run in turns in one process; the ratio is that of their medians, so that a busy machine
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
     from baseline import Baseline
 
 HERE = Path(__file__).parent
-THREADS = 2
 MiB = 1 << 20
 
 
@@ -58,17 +58,37 @@ class Row:
 
 @dataclass(frozen=True)
 class Settings:
+    """How to measure: on the clock with two threads, or, where others keep the machine busy, CPU time of one."""
+
     model: str
     quick: bool
+    busy: bool
+
+    @property
+    def threads(self) -> int:
+        return 1 if self.busy else 2
 
     def repeats(self, usual: int) -> int:
-        return max(3, usual // 4) if self.quick else usual
+        return min(usual, max(3, usual // 4)) if self.quick else usual
+
+    def take_turns(self, usual: int, *jobs: Callable[[], object]) -> list[float]:
+        """Median seconds of each job; the first turn, which warms caches and pools, does not count."""
+        clock = _cpu_seconds if self.busy else time.perf_counter
+        times: list[list[float]] = [[] for _ in jobs]
+        for turn in range(self.repeats(usual) + 1):
+            for job, mine in zip(jobs, times, strict=True):
+                begin = clock()
+                job()
+                if turn > 0:
+                    mine.append(clock() - begin)
+        return [statistics.median(mine) for mine in times]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="name", help=f"of {', '.join(BENCHMARKS)}; default: all")
     parser.add_argument("--quick", action="store_true", help="a quarter of the repeats, no wheel")
+    parser.add_argument("--busy", action="store_true", help="one thread and CPU time: for a machine that others use")
     parser.add_argument("--write", action="store_true", help="write benchmarks/results/cpu.md")
     parser.add_argument("--model", default="default", help="model file")
     given = parser.parse_args()
@@ -79,9 +99,10 @@ def main() -> None:
         "| what | floor is | floor | segae | ratio | wanted |",
         "|---|---|---:|---:|---:|---:|",
     ]
+    settings = Settings(given.model, given.quick, given.busy)
     print("\n".join(lines), flush=True)
     for name in given.names or BENCHMARKS:
-        for row in BENCHMARKS[name](Settings(given.model, given.quick)):
+        for row in BENCHMARKS[name](settings):
             lines.append(f"| {row.what} | {row.against} | {row.floor} | {row.measured} | {row.ratio} | {row.wanted} |")
             print(lines[-1], flush=True)
     if given.write:
@@ -90,28 +111,16 @@ def main() -> None:
         target.write_text("\n".join([*_heading(), *lines, ""]))
 
 
-def take_turns(repeats: int, *jobs: Callable[[], object]) -> list[float]:
-    """Median seconds of each job; the first turn, which warms caches and pools, does not count."""
-    times: list[list[float]] = [[] for _ in jobs]
-    for turn in range(repeats + 1):
-        for job, mine in zip(jobs, times, strict=True):
-            begin = time.perf_counter()
-            job()
-            if turn > 0:
-                mine.append(time.perf_counter() - begin)
-    return [statistics.median(mine) for mine in times]
-
-
 def faster(what: str, before: float, now: float, wanted: str) -> Row:
     return Row(what, "the paper's pipeline", _ms(before), _ms(now), f"{before / now:.1f}x faster", wanted)
 
 
 def score(settings: Settings) -> Iterator[Row]:
     """One mask, arrays in memory."""
-    image, mask, engine = ct(), liver(), open_engine(settings.model)
-    before, now = take_turns(
-        settings.repeats(12),
-        lambda: paper().score(image, mask),
+    image, mask, engine = ct(), liver(), open_engine(settings.model, settings.threads)
+    before, now = settings.take_turns(
+        12,
+        lambda: paper(settings.threads).score(image, mask),
         lambda: engine.score(image, mask, "liver", spacing=scene.SPACING_MM),
     )
     yield faster("score of one mask", before, now, ">= 20x")
@@ -122,15 +131,15 @@ def cut(settings: Settings) -> Iterator[Row]:
     from baseline import prepare
 
     image, mask = ct(), liver()
-    recipe = open_engine(settings.model)._session.card.recipe
+    recipe = open_engine(settings.model, settings.threads)._session.card.recipe
 
     def ours() -> None:
-        found = LabelScan.from_core(_core.scan(mask, THREADS)["labels"][0])
-        plan = plan_slices(mask, found, recipe, scene.SPACING_MM, THREADS)
+        found = LabelScan.from_core(_core.scan(mask, settings.threads)["labels"][0])
+        plan = plan_slices(mask, found, recipe, scene.SPACING_MM, settings.threads)
         spec = sample_spec(recipe, scene.SPACING_MM)
-        _core.sample(image, mask, spec, plan.index, plan.crop, np.ones(len(plan.index), np.int64), THREADS)
+        _core.sample(image, mask, spec, plan.index, plan.crop, np.ones(len(plan.index), np.int64), settings.threads)
 
-    before, now = take_turns(settings.repeats(40), lambda: prepare(image, mask), ours)
+    before, now = settings.take_turns(40, lambda: prepare(image, mask), ours)
     yield faster("of that, cutting the slices", before, now, "<= 10 ms")
 
 
@@ -146,29 +155,31 @@ def scan(settings: Settings) -> Iterator[Row]:
         ("labelmap int16", labels.astype(np.int16), "<= 5x"),
         ("labelmap float32", labels.astype(np.float32), "<= 5x"),
     ):
-        words = _words(array)
-        with ThreadPoolExecutor(THREADS) as pool:
-            floor, now = take_turns(
-                settings.repeats(40),
+        words = _words(array, settings.threads)
+        with ThreadPoolExecutor(settings.threads) as pool:
+            floor, now = settings.take_turns(
+                40,
                 lambda: list(pool.map(np.bitwise_or.reduce, words)),  # noqa: B023 - used up within the turn
-                lambda: _core.scan(array, THREADS),  # noqa: B023
+                lambda: _core.scan(array, settings.threads),  # noqa: B023
             )
         yield Row(f"scan of a {what}", "reading its bytes", _ms(floor), _ms(now), f"{now / floor:.2f}x", wanted)
 
 
 def labels(settings: Settings) -> Iterator[Row]:
     """A whole labelmap at once, against the paper's loop over masks."""
-    image, volume, engine = ct(), labelmap(), open_engine(settings.model)
-    values = [entry[0] for entry in _core.scan(volume, THREADS)["labels"]]
+    image, volume, engine = ct(), labelmap(), open_engine(settings.model, settings.threads)
+    values = [entry[0] for entry in _core.scan(volume, settings.threads)["labels"]]
     named = dict(zip(values, structures.names(), strict=False))
     chosen = values[:: max(1, len(values) // settings.repeats(12))]
     masks = [(volume == value).astype(np.uint8) for value in chosen]
     before: list[float] = []
     now: list[float] = []
     for mask in masks:
-        before += take_turns(1, lambda: paper().score(image, mask))  # noqa: B023
-        if len(now) < settings.repeats(12) // 3:
-            now += take_turns(1, lambda: engine.assess_labels(image, volume, named, spacing=scene.SPACING_MM))
+        for times, job in (
+            (before, lambda: paper(settings.threads).score(image, mask)),  # noqa: B023
+            (now, lambda: engine.assess_labels(image, volume, named, spacing=scene.SPACING_MM)),
+        ):
+            times.extend(settings.take_turns(1, job))
     yield faster(
         f"assess_labels, {len(values)} structures (paper: mean of {len(masks)} of the masks, times {len(values)})",
         statistics.mean(before) * len(values),
@@ -179,6 +190,8 @@ def labels(settings: Settings) -> Iterator[Row]:
 
 def threads(settings: Settings) -> Iterator[Row]:
     """The same on one thread and on two."""
+    if settings.busy:
+        return
     image, mask, volume = ct(), liver(), labelmap()
     engines = [segae.Engine(settings.model, "cpu", n) for n in (1, 2)]
     results = {e.score(image, mask, "liver", spacing=scene.SPACING_MM) for e in engines}
@@ -186,7 +199,7 @@ def threads(settings: Settings) -> Iterator[Row]:
         ("score", [lambda e=e: e.score(image, mask, "liver", spacing=scene.SPACING_MM) for e in engines]),
         ("scan of a labelmap", [lambda n=n: _core.scan(volume, n) for n in (1, 2)]),
     ):
-        one, two = take_turns(settings.repeats(40), *jobs)
+        one, two = settings.take_turns(40, *jobs)
         yield Row(f"{what}, two threads", "one thread", _ms(one), _ms(two), f"{one / two:.2f}x faster", "")
     yield Row("scores that one and two threads give", "", "", f"{len(results)}", "", "1")
 
@@ -197,7 +210,7 @@ def start(settings: Settings) -> Iterator[Row]:
     def python(code: str) -> Callable[[], object]:
         return lambda: subprocess.run([sys.executable, "-c", code], check=True)
 
-    bare, whole = take_turns(settings.repeats(24), python("pass"), python("import segae"))
+    bare, whole = settings.take_turns(24, python("pass"), python("import segae"))
     yield Row("import segae", "bare Python", _ms(bare), _ms(whole - bare) + " more", "", "< 150 ms")
 
 
@@ -220,7 +233,7 @@ def memory(settings: Settings) -> Iterator[Row]:
 def print_peak(model: str) -> None:
     image, mask = ct(), liver()
     before = _peak()
-    segae.Engine(model, "cpu", THREADS).score(image, mask, "liver", spacing=scene.SPACING_MM)
+    segae.Engine(model, "cpu").score(image, mask, "liver", spacing=scene.SPACING_MM)
     print(image.nbytes + mask.nbytes, before, _peak())
 
 
@@ -243,21 +256,27 @@ ct, liver, labelmap = cache(scene.ct), cache(scene.liver), cache(scene.labelmap)
 
 
 @cache
-def open_engine(model: str) -> segae.Engine:
-    return segae.Engine(model, "cpu", THREADS)
+def open_engine(model: str, threads: int) -> segae.Engine:
+    return segae.Engine(model, "cpu", threads)
 
 
 @cache
-def paper() -> Baseline:
+def paper(threads: int) -> Baseline:
     from baseline import Baseline  # torch is loaded only for the rows that need it
 
-    return Baseline(THREADS)
+    return Baseline(threads)
 
 
-def _words(array: npt.NDArray[np.generic]) -> list[npt.NDArray[np.uint64]]:
-    """The array's memory as 64-bit words, in one piece a thread."""
+def _words(array: npt.NDArray[np.generic], pieces: int) -> list[npt.NDArray[np.uint64]]:
+    """The array's memory as 64-bit words."""
     whole = array.base if array.base is not None and array.base.size == array.size else array
-    return np.array_split(whole.ravel(order="K").view(np.uint64), THREADS)
+    return np.array_split(whole.ravel(order="K").view(np.uint64), pieces)
+
+
+def _cpu_seconds() -> float:
+    """Of this process and of the children that ended."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in used)
 
 
 def _peak() -> int:
@@ -266,7 +285,7 @@ def _peak() -> int:
 
 
 def _ms(seconds: float) -> str:
-    return f"{seconds * 1e3:.3g} ms" if seconds < 10 else f"{seconds:.3g} s"
+    return f"{seconds * 1e3:.3g} ms" if seconds < 1 else f"{seconds:.3g} s"
 
 
 def _heading() -> list[str]:
@@ -285,7 +304,7 @@ def _heading() -> list[str]:
         "# What segae costs on a CPU",
         "",
         f"`python benchmarks/{' '.join([Path(sys.argv[0]).name, *sys.argv[1:]])}`, {datetime.date.today()}. "
-        f"{cpu}, {os.cpu_count()} cores, {THREADS} threads, load {os.getloadavg()[0]:.1f} at the end. "
+        f"{cpu}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} at the end. "
         f"Python {platform.python_version()}, segae {segae.__version__}, numpy {np.__version__}, "
         f"ONNX Runtime {onnxruntime.__version__}, torch {torch.__version__}. Volumes {scene.SHAPE}, made up.",
         "",

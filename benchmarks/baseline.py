@@ -9,13 +9,15 @@ mode, and uses as many threads as it is given.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import torch
 from PIL import Image
 from torch import Tensor, nn
 
-Array = npt.NDArray[np.generic]
+Array = npt.NDArray[Any]
 
 SLICES = 10
 SIDE_PX = 256

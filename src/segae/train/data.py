@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -100,7 +99,6 @@ def load(case: Case) -> LabelledScan:
     return LabelledScan(case.name, np.asarray(hu, np.int16), labels, parts, image.spacing_mm)
 
 
-def load_all(chosen: list[Case]) -> Iterator[LabelledScan]:
-    """Read cases one by one."""
-    for case in chosen:
-        yield load(case)
+def labels_of(image: Path, labelmap: Path) -> npt.NDArray[Any]:
+    """Read a labelmap on an image's grid, [z, y, x]."""
+    return volume.load_pair(image, labelmap, mask_argument="labelmap")[1].array

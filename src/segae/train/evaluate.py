@@ -14,6 +14,7 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, fields
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +79,8 @@ def judge_case(engine: Engine, case: Case, seed: int) -> tuple[list[Row], list[R
     slices: list[Row] = []
     scan = data.load(case)
     rng = np.random.default_rng([seed, *case.name.encode()])
-    for structure, kind, number, given, truth in protocols.masks(scan, rng):
+    judged = chain(protocols.masks(scan, rng), protocols.predictions(case, scan))
+    for structure, kind, number, given, truth in judged:
         said = engine.assess(scan.image, given.view(np.uint8), structure, spacing=scan.spacing_mm)
         who = (case.name, structure, kind, number)
         flags = ";".join(flag.name for flag in said.flags)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from segae.errors import ParameterError
 from segae.perturbation import perturb
-from segae.train.data import LabelledScan
+from segae.train import data
+from segae.train.data import Case, LabelledScan
 from segae.train.spoil import Bool
 from segae.train.synthesis import structure_boxes
 
@@ -39,6 +40,7 @@ PROTOCOLS = {
     "P3": Protocol("dilation", ("dilate",)),
     "P4": Protocol("swap and wrong side", ("swap", "mirror", "untouched"), finds_spoiled=True),
     "P5": Protocol("truncation", ("truncate", "untouched"), finds_spoiled=True),
+    "P6": Protocol("errors of segmentation networks", ("model",)),
 }
 
 
@@ -56,6 +58,17 @@ def masks(scan: LabelledScan, rng: np.random.Generator) -> Iterator[tuple[str, s
                 given = truth if kind == "untouched" else _spoiled(scan, truth, kind, rng)
                 if given is not None and given.any():
                     yield name, kind, number, given, truth
+
+
+def predictions(case: Case, scan: LabelledScan) -> Iterator[tuple[str, str, int, Bool, Bool]]:
+    """Yield the same for what segmentation networks made of the scan: ``CASE_pred_*.nii.gz``, ids as in the truth."""
+    boxes = structure_boxes(scan)
+    for number, file in enumerate(sorted(case.image.parent.glob(f"{case.name}_pred_*.nii.gz"))):
+        made = replace(scan, labelmap=data.labels_of(case.image, file))
+        for name in sorted(boxes):
+            given = made.mask(name)
+            if given.any():
+                yield name, "model", number, given, scan.mask(name)
 
 
 def _spoiled(scan: LabelledScan, truth: Bool, kind: str, rng: np.random.Generator) -> Bool | None:

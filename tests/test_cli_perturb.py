@@ -42,7 +42,8 @@ def test_writes_a_mask_of_the_quality_asked_for_and_replays_it(
 def test_gallery_is_a_picture(mask: Path, tmp_path: Path) -> None:
     image = pytest.importorskip("PIL.Image")
     assert main(["perturb", str(mask), "--gallery", str(tmp_path / "all.png")]) == 0
-    assert image.open(tmp_path / "all.png").width > 500
+    with image.open(tmp_path / "all.png") as picture:
+        assert picture.width > 500
 
 
 def test_wrong_use_is_told(mask: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

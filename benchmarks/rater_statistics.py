@@ -21,7 +21,7 @@ from segae import _core
 LAGS_MM = (2.5, 5.0, 10.0, 20.0)
 PAIRS = 200
 CAPTION = [
-    "Measured between two experts / made by `rater` at scale 1: medians over the scans (bias: root mean square), in mm.",
+    "Measured between two experts / made by `rater` at scale 1: medians over scans (bias: root mean square), in mm.",
     "bias, spread, p95: of the signed displacement of the surface. plane: its correlation at that distance within a",
     "slice. slices: that many slices above. ends: first and last slice. Structures by their id in the labelmaps.",
     "",

@@ -70,5 +70,5 @@ def _most_changed(truth: Bytes, result: Bytes, axes: tuple[int, ...]) -> tuple[i
 
 def _plane(array: npt.NDArray[Any], axis: int, index: int) -> npt.NDArray[Any]:
     """A slice with the head up."""
-    plane = np.take(array, index, axis=axis)
+    plane: npt.NDArray[Any] = np.take(array, index, axis=axis)
     return plane if axis == 0 else plane[::-1]

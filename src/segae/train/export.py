@@ -116,7 +116,7 @@ def write_onnx(module: nn.Module, card: ModelCard, out: Path) -> None:
 
 
 def monotone_curve(said: np.ndarray[Any, Any], true: np.ndarray[Any, Any], knots: int = 12) -> Calibration:
-    """Piecewise-linear map from predicted to true Dice that never falls (pool adjacent violators over equal bins).
+    """Piecewise-linear map from predicted to true Dice that always rises (pool adjacent violators over equal bins).
 
     Parameters
     ----------
@@ -126,16 +126,14 @@ def monotone_curve(said: np.ndarray[Any, Any], true: np.ndarray[Any, Any], knots
         Bins with equally many masks each.
     """
     order = np.argsort(said)
-    x = [float(part.mean()) for part in np.array_split(said[order], knots)]
-    blocks = [[float(part.mean()), 1] for part in np.array_split(true[order], knots)]
-    merged: list[list[float]] = []
-    for block in blocks:
-        merged.append([float(v) for v in block])
-        while len(merged) > 1 and merged[-2][0] > merged[-1][0]:
-            value, count = merged.pop()
-            merged[-1] = [
-                (merged[-1][0] * merged[-1][1] + value * count) / (merged[-1][1] + count),
-                merged[-1][1] + count,
-            ]
-    y = [value for value, count in merged for _ in range(int(count))]
-    return Calibration((0.0, *x, 1.0), (0.0, *y, max(1.0, y[-1])))
+    bins = zip(np.array_split(said[order], knots), np.array_split(true[order], knots), strict=True)
+    blocks: list[tuple[float, float, int]] = []  # mean prediction, mean truth, bins
+    for said_bin, true_bin in bins:
+        x, y, size = float(said_bin.mean()), float(true_bin.mean()), 1
+        while blocks and blocks[-1][1] >= y:
+            x0, y0, size0 = blocks.pop()
+            x, y = (x0 * size0 + x * size) / (size0 + size), (y0 * size0 + y * size) / (size0 + size)
+            size += size0
+        blocks.append((x, y, size))
+    # One knot a block, so that no two predictions share a calibrated value: ranks survive.
+    return Calibration((0.0, *(x for x, _, _ in blocks), 1.0), (0.0, *(y for _, y, _ in blocks), 1.0))

@@ -354,8 +354,8 @@ void register_perturb(py::module_& m) {
         py::arg("threads"));
   m.def("level_histogram", &bind_level_histogram, py::arg("box"), py::arg("mask"), py::arg("level"), py::arg("truth"),
         py::arg("most"), py::arg("bins"), py::arg("threads"));
-  m.def("warp", &bind_warp, py::arg("source_box"), py::arg("source"), py::arg("box"), py::arg("mapping"), py::arg("truth"),
-        py::arg("stride"), py::arg("threads"));
+  m.def("warp", &bind_warp, py::arg("source_box"), py::arg("source"), py::arg("box"), py::arg("mapping"),
+        py::arg("truth"), py::arg("stride"), py::arg("threads"));
   m.def("interpolate_slices", &bind_interpolate_slices, py::arg("box"), py::arg("mask"), py::arg("axis"),
         py::arg("kept"), py::arg("threads"));
   m.def("arrival", &bind_arrival, py::arg("box"), py::arg("mask"), py::arg("image_hu"), py::arg("rule"));

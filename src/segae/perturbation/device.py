@@ -1,4 +1,4 @@
-"""Masks that lie on a GPU: lent through DLPack, worked on where they are, answered with an array of the same library."""
+"""Masks on a GPU: lent through DLPack, worked on where they lie, answered with an array of the same library."""
 
 from __future__ import annotations
 

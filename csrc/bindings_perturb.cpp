@@ -3,7 +3,7 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
-#include "bindings_util.h"
+#include "bindings_perturb_checks.h"
 #include "distance/distance.h"
 #include "perturb/blur.h"
 #include "perturb/grow.h"
@@ -36,14 +36,6 @@ const T* data_of(const std::optional<py::array_t<T, py::array::c_style>>& array,
 template <class T>
 py::array_t<T, py::array::c_style> empty_like(const Box& box) {
   return py::array_t<T, py::array::c_style>({box.shape[0], box.shape[1], box.shape[2]});
-}
-
-void check_within(const VolumeView& volume, const Box& box, const char* name) {
-  for (size_t axis = 0; axis < 3; ++axis) {
-    if (box.origin[axis] < 0 || box.origin[axis] + box.shape[axis] > volume.shape[axis]) {
-      throw py::index_error(std::string(name) + ": the box leaves the volume");
-    }
-  }
 }
 
 Box make_box(const Int3& origin, const Int3& shape, const Double3& spacing_mm) {
@@ -87,13 +79,7 @@ Bytes bind_recut(const Box& source_box, const Bytes& source, const Box& box, int
 
 py::tuple bind_subsample(const Box& box, const Bytes& source, const Int3& stride, int threads) {
   const uint8_t* input = data_of(source, box, "source");
-  Box kept = box;
-  for (size_t axis = 0; axis < 3; ++axis) {
-    if (stride[axis] < 1) throw py::value_error("stride: expected three positive numbers");
-    kept.shape[axis] = (box.shape[axis] + stride[axis] - 1) / stride[axis];
-    kept.spacing_mm[axis] *= static_cast<double>(stride[axis]);
-  }
-  kept.origin = {};
+  const Box kept = thinned(box, stride);
   Bytes result = empty_like<uint8_t>(kept);
   uint8_t* out = result.mutable_data();
   {
@@ -128,14 +114,7 @@ Floats bind_levels(const Box& box, const Bytes& mask, const LevelRule& rule, con
   const uint8_t* other_data = data_of(other, box, "other");
   const float* squared_data = data_of(squared, box, "squared");
   const float* field_data = data_of(field, box, "field");
-  check_axis(rule.axis);
-  if (!squared && (rule.measure == Measure::kDistance || rule.measure == Measure::kField)) {
-    throw py::value_error("squared: this measure reads it");
-  }
-  if (rule.measure == Measure::kSlices &&
-      static_cast<int64_t>(rule.slices.size()) != box.shape[static_cast<size_t>(rule.axis)]) {
-    throw py::value_error("slices: expected one level a slice of the box");
-  }
+  check_rule(rule, box, squared.has_value());
   Floats result = empty_like<float>(box);
   float* out = result.mutable_data();
   const py::gil_scoped_release release;
@@ -189,12 +168,7 @@ py::tuple bind_warp(const Box& source_box, const Bytes& source, const Box& box, 
 Bytes bind_interpolate_slices(const Box& box, const Bytes& mask, int axis, const std::vector<int64_t>& kept,
                               int threads) {
   const uint8_t* mask_data = data_of(mask, box, "mask");
-  check_axis(axis);
-  for (size_t i = 0; i < kept.size(); ++i) {
-    if (kept[i] < 0 || kept[i] >= box.shape[static_cast<size_t>(axis)] || (i > 0 && kept[i] <= kept[i - 1])) {
-      throw py::index_error("kept: expected ascending slices of the box");
-    }
-  }
+  check_kept(kept, axis, box);
   Bytes result = empty_like<uint8_t>(box);
   uint8_t* out = result.mutable_data();
   const py::gil_scoped_release release;

@@ -16,6 +16,10 @@ namespace py = pybind11;
 // Adds the operations of csrc/perturb to the module.
 void register_perturb(py::module_& m);
 
+// Adds DeviceArray, and in a build with CUDA the operations on it.
+void register_device_array(py::module_& m);
+void register_cuda(py::module_& m);
+
 inline DType dtype_of(const py::array& array, const char* name) {
   const py::dtype dtype = array.dtype();
   const char kind = dtype.kind();

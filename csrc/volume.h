@@ -9,6 +9,8 @@
 #include <stdexcept>
 #include <type_traits>
 
+#include "host_device.h"
+
 namespace segae {
 
 using Int3 = std::array<int64_t, 3>;
@@ -19,7 +21,7 @@ struct Half {
   uint16_t bits;
 };
 
-inline float to_float(Half half) {
+SEGAE_HD inline float to_float(Half half) {
   const uint32_t sign = static_cast<uint32_t>(half.bits & 0x8000u) << 16;
   const uint32_t exponent = (half.bits >> 10) & 0x1Fu;
   const uint32_t mantissa = half.bits & 0x3FFu;
@@ -43,22 +45,27 @@ struct VolumeView {
   Int3 shape;
   Int3 stride;
 
-  const std::byte* at(int64_t z, int64_t y, int64_t x) const {
+  SEGAE_HD const std::byte* at(int64_t z, int64_t y, int64_t x) const {
     return data + z * stride[0] + y * stride[1] + x * stride[2];
   }
   int64_t voxels() const { return shape[0] * shape[1] * shape[2]; }
 };
 
+// Place of the voxel that lies `index` voxels behind the first of a C-contiguous box.
+SEGAE_HD inline Int3 place_of(const Int3& shape, int64_t index) {
+  return {index / (shape[1] * shape[2]), index / shape[2] % shape[1], index % shape[2]};
+}
+
 // Unaligned-safe read; compiles to one load.
 template <class T>
-inline T load(const std::byte* address) {
+SEGAE_HD inline T load(const std::byte* address) {
   T value;
   std::memcpy(&value, address, sizeof value);
   return value;
 }
 
 template <class T>
-inline double as_double(T value) {
+SEGAE_HD inline double as_double(T value) {
   if constexpr (std::is_same_v<T, Half>) {
     return static_cast<double>(to_float(value));
   } else {
@@ -118,7 +125,7 @@ class Matches {
       possible_ = static_cast<int64_t>(label_) == label && !(std::is_unsigned_v<T> && label < 0);
     }
   }
-  bool operator()(T value) const {
+  SEGAE_HD bool operator()(T value) const {
     if constexpr (std::is_same_v<T, Half>) {
       return static_cast<double>(to_float(value)) == label_;
     } else if constexpr (is_floating<T>) {

@@ -7,6 +7,7 @@
 // thread count gives the same bits.
 #pragma once
 
+#include "stream.h"
 #include "volume.h"
 
 namespace segae {
@@ -18,6 +19,10 @@ enum class Sides : uint8_t { kOutside = 1, kInside = 2, kBoth = 3 };
 // is no such voxel in the box, 0 on a side that was not asked for. `out` has the box's size.
 void signed_squared_distance(const uint8_t* mask, const Int3& shape, const Double3& spacing_mm, Sides sides,
                              int threads, float* out);
+
+// The same on a CUDA device: pointers into its memory, work queued on `stream`.
+void signed_squared_distance(const uint8_t* mask, const Int3& shape, const Double3& spacing_mm, Sides sides,
+                             const Stream& stream, float* out);
 
 // The outer side alone: squared distance to the nearest seed, 0 on the seeds themselves.
 inline void squared_distance(const uint8_t* seeds, const Int3& shape, const Double3& spacing_mm, int threads,

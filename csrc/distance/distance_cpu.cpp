@@ -2,7 +2,7 @@
 #include <cmath>
 #include <vector>
 
-#include "distance/distance.h"
+#include "distance/distance_formula.h"
 #include "parallel.h"
 
 namespace segae {
@@ -11,29 +11,6 @@ namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 constexpr int64_t kTile = 16;  // lines gathered together: one cache line of floats
-
-// First axis: squared distance along x to the next voxel of the other side, by a sweep each way.
-void sweep_line(const uint8_t* mask, int64_t n, double step, bool outside, bool inside, float* out) {
-  int64_t begin = 0;
-  while (begin < n) {
-    const bool in = mask[begin] != 0;
-    int64_t end = begin + 1;
-    while (end < n && (mask[end] != 0) == in) ++end;
-    const float sign = in ? -1.0f : 1.0f;
-    for (int64_t i = begin; i < end; ++i) {
-      if (!(in ? inside : outside)) {
-        out[i] = 0.0f;
-        continue;
-      }
-      int64_t steps = n;  // farther than any voxel of the line
-      if (begin > 0) steps = i - begin + 1;
-      if (end < n) steps = std::min(steps, end - i);
-      const double along = step * static_cast<double>(steps);
-      out[i] = sign * (steps == n ? std::numeric_limits<float>::infinity() : static_cast<float>(along * along));
-    }
-    begin = end;
-  }
-}
 
 // The other axes. A site is a parabola of some height over a voxel of the line; `from` is where it becomes the lowest.
 class Envelope {

@@ -3,6 +3,7 @@
 // a mask voxel is on the border when one of its face neighbours is not in the mask; the outside of the array is not.
 #pragma once
 
+#include "stream.h"
 #include "volume.h"
 
 namespace segae {
@@ -20,6 +21,10 @@ struct SurfaceCounts {
 // cropped to the union of the two bounding boxes.
 SurfaceCounts surface_counts(const MaskView& given, const MaskView& truth, const Double3& spacing_mm,
                              double tolerance_mm, int threads);
+
+// The same for C-contiguous masks (byte not 0) on a CUDA device.
+SurfaceCounts surface_counts(const uint8_t* given, const uint8_t* truth, const Int3& shape, const Double3& spacing_mm,
+                             double tolerance_mm, const Stream& stream);
 
 // The same within each slice along `axis`, distances and neighbours in the plane only. out has one entry a slice.
 void surface_counts_per_slice(const MaskView& given, const MaskView& truth, int axis, const Double3& spacing_mm,

@@ -13,4 +13,8 @@ void blur(const Box& box, double sigma_mm, int threads, float* values);
 // its blur. out[i] in mm, positive where smoothing adds. `squared` as in distance.h.
 void roughness(const Box& box, const float* squared, double sigma_mm, int threads, float* out);
 
+// The same on a CUDA device: pointers into its memory, work queued on `stream`.
+void blur(const Box& box, double sigma_mm, const Stream& stream, float* values);
+void roughness(const Box& box, const float* squared, double sigma_mm, const Stream& stream, float* out);
+
 }  // namespace segae

@@ -18,7 +18,7 @@ void blur_tile(float* first, int64_t count, int64_t stride, int64_t n, int64_t s
     float* other = work + n;
     for (int64_t i = 0; i < n; ++i) line[i] = first[k * stride + i * step];
     for (int pass = 0; pass < 3; ++pass) {
-      running_mean(line, n, half, other);
+      running_mean(line, n, 1, half, other);
       std::swap(line, other);
     }
     for (int64_t i = 0; i < n; ++i) first[k * stride + i * step] = line[i];

@@ -19,15 +19,16 @@ SEGAE_HD inline float held_distance(float squared, float most) {
   return squared < 0 ? -held : held;
 }
 
-SEGAE_HD inline void running_mean(const float* line, int64_t n, int64_t half, float* out) {
+// The values of a line lie `step` apart.
+SEGAE_HD inline void running_mean(const float* line, int64_t n, int64_t step, int64_t half, float* out) {
   const double weight = 1.0 / static_cast<double>(2 * half + 1);
   double sum = 0;
-  for (int64_t i = -half; i <= half; ++i) sum += static_cast<double>(line[i < 0 ? 0 : i < n ? i : n - 1]);
+  for (int64_t i = -half; i <= half; ++i) sum += static_cast<double>(line[(i < 0 ? 0 : i < n ? i : n - 1) * step]);
   for (int64_t i = 0; i < n; ++i) {
-    out[i] = static_cast<float>(sum * weight);
+    out[i * step] = static_cast<float>(sum * weight);
     const int64_t enters = i + half + 1 < n ? i + half + 1 : n - 1;
     const int64_t leaves = i - half > 0 ? i - half : 0;
-    sum += static_cast<double>(line[enters]) - static_cast<double>(line[leaves]);
+    sum += static_cast<double>(line[enters * step]) - static_cast<double>(line[leaves * step]);
   }
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "host_device.h"
+#include "stream.h"
 #include "volume.h"
 
 namespace segae {

@@ -18,4 +18,8 @@ struct GrowRule {
 // 1 + ((HU - centre) / width)^2, at most 16 times, of the voxel that they enter (Dijkstra, on a bounded front).
 void arrival(const Box& box, const uint8_t* mask, const float* image_hu, const GrowRule& rule, float* out);
 
+// The same on a CUDA device, by relaxing all voxels until none changes: the same sums, so the same floats.
+void arrival(const Box& box, const uint8_t* mask, const float* image_hu, const GrowRule& rule, const Stream& stream,
+             float* out);
+
 }  // namespace segae

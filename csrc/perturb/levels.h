@@ -55,4 +55,12 @@ Counts flip(const Box& box, const uint8_t* mask, const float* level, double stre
 void level_histogram(const Box& box, const uint8_t* mask, const float* level, const uint8_t* truth, double most,
                      int64_t bins, int threads, int64_t* counts);
 
+// The same on a CUDA device: pointers into its memory, but for `counts`, which the host reads; work queued on `stream`.
+void levels(const Box& box, const uint8_t* mask, const uint8_t* other, const float* squared, const float* field,
+            const LevelRule& rule, const Stream& stream, float* out);
+Counts flip(const Box& box, const uint8_t* mask, const float* level, double strength, const uint8_t* truth,
+            const Stream& stream, uint8_t* out);
+void level_histogram(const Box& box, const uint8_t* mask, const float* level, const uint8_t* truth, double most,
+                     int64_t bins, const Stream& stream, int64_t* counts);
+
 }  // namespace segae

@@ -55,7 +55,7 @@ Lattice make_lattice(const Box& box, const Noise& noise, int components);
 // Collapses the lattice to the row (z, y) of the box: out[k] for its columns [begin, end).
 void collapse_row(const Lattice& lattice, int component, int64_t z, int64_t y, int64_t begin, int64_t end, float* out);
 
-inline float noise_at(const Tap& tap, const float* columns) {
+SEGAE_HD inline float noise_at(const Tap& tap, const float* columns) {
   const float* c = columns + tap.first;
   return tap.weight[0] * c[0] + tap.weight[1] * c[1] + tap.weight[2] * c[2] + tap.weight[3] * c[3];
 }

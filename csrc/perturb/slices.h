@@ -11,4 +11,8 @@ namespace segae {
 void interpolate_slices(const Box& box, const uint8_t* mask, int axis, const int64_t* kept, int64_t n, int threads,
                         uint8_t* out);
 
+// The same on a CUDA device: pointers into its memory, work queued on `stream`; `kept` lies in the host's.
+void interpolate_slices(const Box& box, const uint8_t* mask, int axis, const int64_t* kept, int64_t n,
+                        const Stream& stream, uint8_t* out);
+
 }  // namespace segae

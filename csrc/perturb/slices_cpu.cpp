@@ -1,17 +1,13 @@
-#include "perturb/slices.h"
-
 #include <algorithm>
-#include <cmath>
 #include <vector>
 
 #include "distance/distance.h"
 #include "parallel.h"
+#include "perturb/slices_formula.h"
 
 namespace segae {
 
 namespace {
-
-constexpr float kTieMm = 1e-4f;  // half way between two outlines is inside, however the sum was rounded
 
 // One annotated slice: in-plane signed distance to the outline in mm, negative inside.
 struct Outline {
@@ -19,22 +15,6 @@ struct Outline {
   bool empty = true;
   float depth = 0;  // of the innermost voxel
 };
-
-struct Plane {
-  Int3 shape;
-  Double3 spacing_mm;
-  int64_t row_step, column_step, slice_step;
-};
-
-Plane plane_along(const Box& box, int axis) {
-  const Int3 step{box.shape[1] * box.shape[2], box.shape[2], 1};
-  const size_t a = static_cast<size_t>(axis), row = axis == 0 ? 1 : 0, column = axis == 2 ? 1 : 2;
-  return {{1, box.shape[row], box.shape[column]},
-          {1.0, box.spacing_mm[row], box.spacing_mm[column]},
-          step[row],
-          step[column],
-          step[a]};
-}
 
 Outline outline(const Plane& plane, const uint8_t* slice) {
   const auto [one, rows, columns] = plane.shape;
@@ -47,15 +27,13 @@ Outline outline(const Plane& plane, const uint8_t* slice) {
   Outline result;
   result.distance.resize(flat.size());
   signed_squared_distance(flat.data(), plane.shape, plane.spacing_mm, Sides::kBoth, 1, result.distance.data());
-  const float farthest = static_cast<float>(plane.spacing_mm[1] * static_cast<double>(rows) +
-                                            plane.spacing_mm[2] * static_cast<double>(columns));
+  const float farthest = farthest_in(plane);
   for (float& value : result.distance) {
-    const float distance = std::min(std::sqrt(std::fabs(value)), farthest);
+    value = held_distance_in_plane(value, farthest);
     if (value < 0) {
       result.empty = false;
-      result.depth = std::max(result.depth, distance);
+      result.depth = std::max(result.depth, -value);
     }
-    value = value < 0 ? -distance : distance;
   }
   return result;
 }
@@ -77,8 +55,7 @@ void interpolate_slices(const Box& box, const uint8_t* mask, int axis, const int
     const Outline* upper = between || exact ? &outlines[static_cast<size_t>(after - kept)] : nullptr;
     const Outline* lower = between ? upper - 1 : upper;
     const bool empty = !upper || (lower->empty && upper->empty);
-    const float weight =
-        between ? static_cast<float>(index - after[-1]) / static_cast<float>(after[0] - after[-1]) : 0.0f;
+    const float weight = between ? share_between(after[-1], index, after[0]) : 0.0f;
     for (int64_t r = 0; r < rows; ++r) {
       for (int64_t c = 0; c < columns; ++c) {
         const size_t i = static_cast<size_t>(r * columns + c);

@@ -28,4 +28,8 @@ inline constexpr double kFoldingFree = 0.4;
 Counts warp(const Box& source_box, const uint8_t* source, const Box& box, const Map& map, const uint8_t* truth,
             int64_t stride, int threads, uint8_t* target);
 
+// The same on a CUDA device: pointers into its memory, work queued on `stream`.
+Counts warp(const Box& source_box, const uint8_t* source, const Box& box, const Map& map, const uint8_t* truth,
+            int64_t stride, const Stream& stream, uint8_t* target);
+
 }  // namespace segae

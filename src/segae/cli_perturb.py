@@ -49,8 +49,8 @@ def _gallery(options: argparse.Namespace) -> None:
     from segae.perturbation.api import open_scene
     from segae.perturbation.gallery import draw_gallery
 
-    _, scene = open_scene(options.mask, image=options.image, labelmap=options.labelmap, label=options.label)
-    draw_gallery(scene, options.gallery, options.seed)
+    opened = open_scene(options.mask, image=options.image, labelmap=options.labelmap, label=options.label)
+    draw_gallery(opened.scene, options.gallery, options.seed)
 
 
 def _perturb(options: argparse.Namespace) -> None:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from segae import _core
 from segae.errors import ParameterError
+from segae.perturbation.device import OnDevice, open_device
 from segae.perturbation.draw import replay, with_dice, with_severity
 from segae.perturbation.error import Outcome
 from segae.perturbation.kind import Params
@@ -30,8 +31,8 @@ class Perturbed:
 
     Attributes
     ----------
-    mask : uint8 ndarray
-        0 and 1, in the axes of the mask as given.
+    mask : uint8 array
+        0 and 1, in the axes of the mask as given; numpy, or for a mask on a GPU torch or cupy as that.
     kind : str
         What was asked for.
     params : dict
@@ -42,7 +43,7 @@ class Perturbed:
         Normalised surface distance at 2 mm.
     """
 
-    mask: npt.NDArray[np.uint8]
+    mask: Any
     kind: str
     params: Params
     dice: float
@@ -66,7 +67,8 @@ def perturb(
     axes: str = "zyx",
     label: int = 1,
     threads: int | None = None,
-) -> npt.NDArray[np.uint8]:
+    device: str = "auto",
+) -> Any:
     """Damage a mask as people and networks do.
 
     Parameters
@@ -94,19 +96,24 @@ def perturb(
         The structure's value in `mask`.
     threads : int, optional
         Default: all CPUs that the process may use.
+    device : "auto", "cpu" or "cuda"
+        "auto": where the mask lies. On CUDA, mask, image and labelmap are torch or cupy arrays on one device; the work
+        goes to the current stream of the mask's library, and no volume is copied to the host.
 
     Returns
     -------
-    uint8 ndarray
-        0 and 1, in the axes of the mask as given; a new array.
+    uint8 array
+        0 and 1, in the axes of the mask as given; a new array: numpy, or for a mask on a GPU torch or cupy as that.
 
     Raises
     ------
     ParameterError
         For an unknown kind, a target out of the kind's reach (says the range), a missing image or labelmap.
     VolumeError, GridMismatchError
+    DeviceError
+        When the arrays lie elsewhere than `device` says or apart, or segae was built without CUDA.
     """
-    grid, scene = open_scene(
+    opened = open_scene(
         mask,
         image=image,
         labelmap=labelmap,
@@ -115,13 +122,14 @@ def perturb(
         axes=axes,
         label=label,
         threads=threads,
+        device=device,
     )
     if params is not None:
         if severity is not None or target_dice is not None:
             raise ParameterError("params: they say all; leave severity and target_dice out.")
-        return _whole(grid, _replayed(scene, params))
-    outcome, _ = _draw(scene, _checked(kind), severity, target_dice, np.random.default_rng(seed))
-    return _whole(grid, outcome)
+        return opened.whole(_replayed(opened.scene, params))
+    outcome, _ = _draw(opened.scene, _checked(kind), severity, target_dice, np.random.default_rng(seed))
+    return opened.whole(outcome)
 
 
 def perturb_many(
@@ -139,12 +147,13 @@ def perturb_many(
     axes: str = "zyx",
     label: int = 1,
     threads: int | None = None,
+    device: str = "auto",
 ) -> list[Perturbed]:
     """Make variants of one mask, each with its true quality; what they share is computed once.
 
     Parameters
     ----------
-    mask, severity, image, labelmap, affine, spacing, axes, label, threads
+    mask, severity, image, labelmap, affine, spacing, axes, label, threads, device
         As in `perturb`.
     n : int
         How many.
@@ -162,7 +171,7 @@ def perturb_many(
 
     Raises
     ------
-    ParameterError, VolumeError, GridMismatchError
+    ParameterError, VolumeError, GridMismatchError, DeviceError
     """
     if n < 0:
         raise ParameterError(f"n: expected a number of variants, got {n}.")
@@ -174,7 +183,7 @@ def perturb_many(
     targets = list(target_dice) if isinstance(target_dice, Sequence) else [target_dice] * n
     if len(targets) != n:
         raise ParameterError(f"target_dice: expected one number or {n}, got {len(targets)}.")
-    grid, scene = open_scene(
+    opened = open_scene(
         mask,
         image=image,
         labelmap=labelmap,
@@ -183,19 +192,20 @@ def perturb_many(
         axes=axes,
         label=label,
         threads=threads,
+        device=device,
     )
     made = []
     for i, rng in enumerate(np.random.default_rng(seed).spawn(n)):
         name = names[i % len(names)]
-        outcome, params = _draw(scene, name, severity, targets[i], rng)
-        made.append(_perturbed(grid, scene, outcome, name, params))
+        outcome, params = _draw(opened.scene, name, severity, targets[i], rng)
+        made.append(_perturbed(opened, outcome, name, params))
     return made
 
 
 def perturb_again(mask: object, params: Mapping[str, Any], **volumes: Any) -> Perturbed:
     """Replay parameters as `perturb(mask, params=params, ...)` does, and measure the result."""
-    grid, scene = open_scene(mask, **volumes)
-    return _perturbed(grid, scene, _replayed(scene, params), str(params.get("kind")), dict(params))
+    opened = open_scene(mask, **volumes)
+    return _perturbed(opened, _replayed(opened.scene, params), str(params.get("kind")), dict(params))
 
 
 def _draw(
@@ -236,6 +246,28 @@ def _checked(kind: object) -> str:
     raise ParameterError(f"kind: expected one of {', '.join(KINDS)} or {RANDOM}, got {kind!r}.")
 
 
+@dataclass(frozen=True)
+class Opened:
+    """What a call is about: the mask's volume, its scene in LPS [z, y, x], and where the arrays lie."""
+
+    grid: Volume
+    scene: Scene
+    lent: OnDevice | None
+
+    def whole(self, outcome: Outcome) -> Any:
+        """Put the result's box into an empty volume in the axes of the mask as given."""
+        if self.lent is not None:
+            return self.lent.whole(self.grid, outcome.patch)
+        grid = self.grid
+        given = grid.in_source_order(grid.array)
+        result = np.zeros_like(given, dtype=np.uint8)
+        flips = tuple(slice(None, None, -1 if flip else 1) for flip in grid.flipped)
+        box = outcome.patch.box
+        place = tuple(slice(o, o + s) for o, s in zip(box.origin, box.shape, strict=True))
+        result.transpose(grid.source_axes)[flips][place] = outcome.patch.voxels
+        return result
+
+
 def open_scene(
     mask: object,
     *,
@@ -246,9 +278,13 @@ def open_scene(
     axes: str = "zyx",
     label: int = 1,
     threads: int | None = None,
-) -> tuple[Volume, Scene]:
-    """Read what `perturb` takes: the mask's volume, and the scene in LPS [z, y, x]."""
+    device: str = "auto",
+) -> Opened:
+    """Read what `perturb` takes."""
     geometry = {"affine": affine, "spacing": spacing, "axes": axes}
+    lent = open_device(device, {"mask": mask, "image": image, "labelmap": labelmap})
+    if lent is not None:
+        mask, image, labelmap = (lent.stand_in(name) for name in ("mask", "image", "labelmap"))
     others: dict[str, Volume] = {}
     grid: Volume | None = None
     for name, other in (("image", image), ("labelmap", labelmap)):
@@ -256,39 +292,33 @@ def open_scene(
             others[name], grid = load_pair(other, mask, **geometry)  # type: ignore[arg-type]
     grid = grid or load(mask, "mask", scaled=True, **geometry)  # type: ignore[arg-type]
     scan = others.get("image")
+
+    def array(name: str, volume: Volume | None) -> Any:
+        return volume if volume is None else volume.array if lent is None else lent.seen_by(name, volume)
+
     shape = grid.array.shape
     scene = Scene(
-        mask=Whole(grid.array, label),
+        mask=Whole(array("mask", grid), label),
         shape=(shape[0], shape[1], shape[2]),
         spacing_mm=grid.spacing_mm,
         threads=threads or available_threads(),
-        image=None if scan is None else scan.array,
+        image=array("image", scan),
         image_scale=(1.0, 0.0) if scan is None else (scan.slope, scan.intercept),
-        labelmap=others["labelmap"].array if "labelmap" in others else None,
+        labelmap=array("labelmap", others.get("labelmap")),
     )
-    return grid, scene
+    return Opened(grid, scene, lent)
 
 
-def _whole(grid: Volume, outcome: Outcome) -> npt.NDArray[np.uint8]:
-    """Put the result's box into an empty volume in the axes of the mask as given."""
-    given = grid.in_source_order(grid.array)
-    result = np.zeros_like(given, dtype=np.uint8)
-    ahead = result.transpose(grid.source_axes)[tuple(slice(None, None, -1 if flip else 1) for flip in grid.flipped)]
-    box = outcome.patch.box
-    ahead[tuple(slice(o, o + s) for o, s in zip(box.origin, box.shape, strict=True))] = outcome.patch.voxels
-    return result
-
-
-def _perturbed(grid: Volume, scene: Scene, outcome: Outcome, kind: str, params: Params) -> Perturbed:
+def _perturbed(opened: Opened, outcome: Outcome, kind: str, params: Params) -> Perturbed:
     both, result, truth = outcome.counts
     return Perturbed(
-        mask=_whole(grid, outcome),
+        mask=opened.whole(outcome),
         kind=kind,
         params=params,
         dice=outcome.dice,
         precision=both / result if result else float("nan"),
         recall=both / truth if truth else float("nan"),
-        nsd=_nsd(scene, outcome),
+        nsd=_nsd(opened.scene, outcome),
     )
 
 
@@ -299,7 +329,10 @@ def _nsd(scene: Scene, outcome: Outcome) -> float:
     end = np.maximum(np.add(own.origin, own.shape), np.add(box.origin, box.shape))
     union = scene.clip(begin, end)
     result = scene.cut(outcome.patch, union)
-    counts = _core.surface_counts(
-        result, scene.mask_in(union), 1, 1, scene.spacing_mm, NSD_TOLERANCE_MM, None, scene.threads
-    )[0]
+    mask = scene.mask_in(union)
+    if isinstance(result, _core.DeviceArray) and isinstance(mask, _core.DeviceArray):
+        counts = _core.box_surface_counts(union, result, mask, NSD_TOLERANCE_MM)
+    else:
+        spacing = scene.spacing_mm
+        counts = _core.surface_counts(result, mask, 1, 1, spacing, NSD_TOLERANCE_MM, None, scene.threads)[0]
     return float((counts[2] + counts[3]) / (counts[0] + counts[1])) if counts[0] + counts[1] else float("nan")

@@ -119,8 +119,7 @@ def _body_middle_mm(scene: Scene) -> float:
     if scene.image is None:
         return short(middle)
     z = (scene.begin[0] + scene.end[0]) // 2
-    box = scene.clip((z, 0, 0), (z + 1, scene.shape[1], scene.shape[2]))
-    columns = np.count_nonzero(np.asarray(scene.image_in(box))[0] > -300.0, axis=0)
+    columns = scene.columns_above(z, -300.0)
     if not columns.any():
         return short(middle)
     return short(float((columns * np.arange(len(columns))).sum() / columns.sum()) * scene.spacing_mm[2])

@@ -14,8 +14,9 @@ from segae import _core
 from segae.errors import ParameterError
 
 Triple = tuple[float, float, float]
-Bytes = npt.NDArray[np.uint8]
-Floats = npt.NDArray[np.float32]
+# Working arrays; on a GPU all arrays of a scene are DeviceArrays, and the operations of _core are chosen by that.
+Bytes = npt.NDArray[np.uint8] | _core.DeviceArray
+Floats = npt.NDArray[np.float32] | _core.DeviceArray
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Scene:
     shape, spacing_mm
         Of the volume, [z, y, x].
     threads : int
-    image, labelmap : ndarray [z, y, x], optional
+    image, labelmap : ndarray or DeviceArray [z, y, x], optional
         On the same grid.
     truth : Whole or Patch, optional
         What results are compared with; default: `mask` itself.
@@ -177,6 +178,16 @@ class Scene:
             raise ParameterError("image: this kind of error follows the image; pass image=.")
         slope, intercept = self.image_scale
         return _core.extract_image(self.image, slope, intercept, box, self.threads)
+
+    def columns_above(self, z: int, hu: float) -> npt.NDArray[np.int64]:
+        """Voxels of each column x of slice z whose image is above a value."""
+        _, height, width = self.shape
+        step_z, step_y, step_x = self.spacing_mm
+        # Seen with x and y exchanged, columns are rows.
+        box = _core.Box((z, 0, 0), (1, width, height), (step_z, step_x, step_y))
+        values = _core.extract_image(self.image.transpose((0, 2, 1)), *self.image_scale, box, self.threads)
+        above = float(np.nextafter(np.float32(hu), np.float32(np.inf)))
+        return _core.count_in_rows(box, values, above, float("inf"), self.threads)
 
     def label_in(self, label: int, box: _core.Box) -> Bytes:
         """Another structure of the labelmap within a box."""

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from segae.errors import ParameterError
 from segae.perturbation.draw import with_severity
 from segae.perturbation.kinds import KINDS
-from segae.perturbation.scene import Bytes, Scene
+from segae.perturbation.scene import Scene
 from segae.picture import EXPECTED, GIVEN, Panel, draw_sheet, require_pillow
 
 SEVERITIES = (0.15, 0.4, 0.8)

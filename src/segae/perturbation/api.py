@@ -264,7 +264,7 @@ class Opened:
         flips = tuple(slice(None, None, -1 if flip else 1) for flip in grid.flipped)
         box = outcome.patch.box
         place = tuple(slice(o, o + s) for o, s in zip(box.origin, box.shape, strict=True))
-        result.transpose(grid.source_axes)[flips][place] = outcome.patch.voxels
+        result.transpose(grid.source_axes)[flips][place] = np.asarray(outcome.patch.voxels)
         return result
 
 
@@ -333,6 +333,7 @@ def _nsd(scene: Scene, outcome: Outcome) -> float:
     if isinstance(result, _core.DeviceArray) and isinstance(mask, _core.DeviceArray):
         counts = _core.box_surface_counts(union, result, mask, NSD_TOLERANCE_MM)
     else:
-        spacing = scene.spacing_mm
-        counts = _core.surface_counts(result, mask, 1, 1, spacing, NSD_TOLERANCE_MM, None, scene.threads)[0]
+        counts = _core.surface_counts(
+            np.asarray(result), np.asarray(mask), 1, 1, scene.spacing_mm, NSD_TOLERANCE_MM, None, scene.threads
+        )[0]
     return float((counts[2] + counts[3]) / (counts[0] + counts[1])) if counts[0] + counts[1] else float("nan")

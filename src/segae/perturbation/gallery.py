@@ -12,7 +12,7 @@ import numpy.typing as npt
 from segae.errors import ParameterError
 from segae.perturbation.draw import with_severity
 from segae.perturbation.kinds import KINDS
-from segae.perturbation.scene import Bytes, Scene
+from segae.perturbation.scene import Scene
 from segae.picture import EXPECTED, GIVEN, Panel, draw_sheet, require_pillow
 
 SEVERITIES = (0.15, 0.4, 0.8)
@@ -36,7 +36,7 @@ def draw_gallery(scene: Scene, path: Path, seed: int) -> None:
 
 def _panels(scene: Scene, name: str, seed: int) -> list[Panel]:
     window = scene.box(_MARGIN_MM)
-    truth = scene.mask_in(window)
+    truth = np.asarray(scene.mask_in(window))
     results = []
     for severity in SEVERITIES:
         try:
@@ -44,9 +44,9 @@ def _panels(scene: Scene, name: str, seed: int) -> list[Panel]:
             outcome, _ = with_severity(scene, KINDS[name], severity, np.random.default_rng(seed))
         except ParameterError:
             return []
-        results.append((severity, outcome.dice, scene.cut(outcome.patch, window)))
+        results.append((severity, outcome.dice, np.asarray(scene.cut(outcome.patch, window))))
     axis, index = _most_changed(truth, results[-1][2], (1, 2) if name in _BY_SLICE else (0, 1, 2))
-    hu = scene.image_in(window) if scene.image is not None else np.zeros(truth.shape, np.float32)
+    hu = np.asarray(scene.image_in(window)) if scene.image is not None else np.zeros(truth.shape, np.float32)
     spacing = [step for a, step in enumerate(scene.spacing_mm) if a != axis]
     return [
         Panel(
@@ -59,7 +59,9 @@ def _panels(scene: Scene, name: str, seed: int) -> list[Panel]:
     ]
 
 
-def _most_changed(truth: Bytes, result: Bytes, axes: tuple[int, ...]) -> tuple[int, int]:
+def _most_changed(
+    truth: npt.NDArray[np.uint8], result: npt.NDArray[np.uint8], axes: tuple[int, ...]
+) -> tuple[int, int]:
     """Of these axes the one across which the largest share changes, and the slice where most does."""
     changed = truth != result
     axis = max(axes, key=lambda a: changed.any(axis=a).mean() / max(truth.any(axis=a).mean(), 1e-9))

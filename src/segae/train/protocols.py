@@ -75,7 +75,7 @@ def _spoiled(scan: LabelledScan, truth: Bool, kind: str, rng: np.random.Generato
     low, high = (0.3, 0.85) if kind == "truncate" else (0.1, 0.97)
     whole = kind in _ALL_OR_NOTHING
     try:
-        return perturb(
+        made: Bool = perturb(
             truth.view(np.uint8),
             kind,
             image=scan.image,
@@ -85,5 +85,6 @@ def _spoiled(scan: LabelledScan, truth: Bool, kind: str, rng: np.random.Generato
             severity=1.0 if whole else None,
             target_dice=None if whole else rng.uniform(low, high),
         ).astype(bool)
+        return made
     except ParameterError:
         return None

@@ -1,5 +1,5 @@
-// Stands in for csrc/cuda_util.h: the bodies of the CUDA kernels run on the host, one index after the other. Tests their
-// arithmetic and addressing where there is no GPU; says nothing of launches, streams, races or speed.
+// Stands in for csrc/cuda_util.h: the bodies of the CUDA kernels run on the host, one index after the other. Tests
+// their arithmetic and addressing where there is no GPU; says nothing of launches, streams, races or speed.
 #pragma once
 
 #include <cstdint>

@@ -137,12 +137,12 @@ def target_rows(mask: np.ndarray, threads: int, repeat: int):
     for kind in ("erode", "dilate", "jitter", "slicewise", "smooth", "truncate", "elastic", "open"):
         found = segae.perturb_many(mask, 1, kinds=kind, target_dice=0.9, seed=3, spacing=SPACING, threads=threads)[0]
         fixed = {k: v for k, v in found.params.items() if k not in ("kind", KINDS[kind].strength)}
-        strongest = KINDS[kind].draw(open_scene(mask, spacing=SPACING)[1], np.random.default_rng(3))[1]
+        strongest = KINDS[kind].draw(open_scene(mask, spacing=SPACING).scene, np.random.default_rng(3))[1]
 
         def meet(kind=kind, fixed=fixed, strongest=strongest):
             from segae.perturbation.draw import nearest
 
-            _, scene = open_scene(mask, spacing=SPACING, threads=threads)
+            scene = open_scene(mask, spacing=SPACING, threads=threads).scene
             return nearest(scene, KINDS[kind], fixed, strongest, 0.9)
 
         def apply(params=found.params):

@@ -6,9 +6,12 @@ import os
 from pathlib import Path
 
 import numpy as np
+import phantom
 import pytest
 import tiny_models
 from hypothesis import settings
+
+import segae
 
 # The same examples in every run, however slow the machine.
 settings.register_profile("segae", derandomize=True, deadline=None, database=None, max_examples=60)
@@ -35,3 +38,20 @@ def data() -> Path:
     if not folder:
         pytest.skip("SEGAE_DATA is not set: it names the folder that holds data/cases.csv")
     return Path(folder)
+
+
+@pytest.fixture(scope="module")
+def engine(tiny_model: Path) -> segae.Engine:
+    return segae.Engine(tiny_model, "cpu", threads=2)
+
+
+@pytest.fixture
+def image(rng: np.random.Generator) -> phantom.Array:
+    """A CT of the body phantom."""
+    return phantom.image(rng)
+
+
+@pytest.fixture
+def mask() -> phantom.Array:
+    """The phantom's first structure, uint8."""
+    return (phantom.labelmap() == 1).astype(np.uint8)

@@ -26,21 +26,6 @@ SPACING = phantom.SPACING_MM
 AFFINE = np.diag([-5.0, -5.0, 5.0, 1.0])
 
 
-@pytest.fixture(scope="module")
-def engine(tiny_model: Path) -> segae.Engine:
-    return segae.Engine(tiny_model, "cpu", threads=2)
-
-
-@pytest.fixture
-def image(rng: np.random.Generator) -> Array:
-    return phantom.image(rng)
-
-
-@pytest.fixture
-def mask() -> Array:
-    return (phantom.labelmap() == 1).astype(np.uint8)
-
-
 # Files
 
 

@@ -30,16 +30,6 @@ Array = npt.NDArray[Any]
 SPACING = phantom.SPACING_MM
 
 
-@pytest.fixture(scope="module")
-def engine(tiny_model: Path) -> segae.Engine:
-    return segae.Engine(tiny_model, "cpu", threads=2)
-
-
-@pytest.fixture
-def image(rng: np.random.Generator) -> Array:
-    return phantom.image(rng)
-
-
 @pytest.fixture
 def labelmap() -> Array:
     return phantom.labelmap()

@@ -24,21 +24,6 @@ Array = npt.NDArray[Any]
 LPS = np.array([[-5.0, 0, 0, 180], [0, -5, 0, 140], [0, 0, 5, -100], [0, 0, 0, 1]])
 
 
-@pytest.fixture(scope="module")
-def engine(tiny_model: Path) -> segae.Engine:
-    return segae.Engine(tiny_model, "cpu", threads=2)
-
-
-@pytest.fixture
-def image(rng: np.random.Generator) -> Array:
-    return phantom.image(rng)
-
-
-@pytest.fixture
-def mask() -> Array:
-    return (phantom.labelmap() == 1).astype(np.uint8)
-
-
 @pytest.fixture
 def score(engine: segae.Engine, image: Array, mask: Array) -> float:
     """What every other way of giving the same case must give."""

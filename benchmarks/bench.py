@@ -34,8 +34,8 @@ import numpy.typing as npt
 import scene
 
 import segae
-from segae import _core, structures
-from segae.slices import LabelScan, plan_slices, sample_spec
+from segae import _core, slices, structures
+from segae.slices import LabelScan, plan_slices
 
 if TYPE_CHECKING:
     from baseline import Baseline
@@ -136,8 +136,8 @@ def cut(settings: Settings) -> Iterator[Row]:
     def ours() -> None:
         found = LabelScan.from_core(_core.scan(mask, settings.threads)["labels"][0])
         plan = plan_slices(mask, found, recipe, scene.SPACING_MM, settings.threads)
-        spec = sample_spec(recipe, scene.SPACING_MM)
-        _core.sample(image, mask, spec, plan.index, plan.crop, np.ones(len(plan.index), np.int64), settings.threads)
+        label = np.ones(len(plan.index), np.int64)
+        slices.cut(image, mask, recipe, scene.SPACING_MM, plan.index, plan.crop, label, settings.threads)
 
     before, now = settings.take_turns(40, lambda: prepare(image, mask), ours)
     yield faster("of that, cutting the slices", before, now, "<= 10 ms")

@@ -21,10 +21,10 @@ import pytest
 import tiny_models
 
 import segae
-from segae.assessment import SlicePredictions, aggregate, calibrate
-from segae.recipe import Calibration, ModelCard, PaperCrop, Recipe
+from segae.assessment import WHOLE_SHARE, SlicePredictions, aggregate, calibrate
+from segae.recipe import Calibration, ChannelSpec, MarginCrop, ModelCard, PaperCrop, Recipe, WideField
 from segae.session import Session, cuda_driver_devices
-from segae.slices import label_of_mask, plan_slices, scan_labels
+from segae.slices import cut, label_of_mask, plan_slices, scan_labels
 
 Array = npt.NDArray[Any]
 SPACING = phantom.SPACING_MM
@@ -556,3 +556,58 @@ def test_structure_that_the_model_lacks(engine: segae.Engine, image: Array, labe
 def test_recipe_round_trip() -> None:
     for recipe in (tiny_models.DENSE_RECIPE, tiny_models.PAPER_RECIPE):
         assert Recipe.from_dict(json.loads(json.dumps(recipe.to_dict()))) == recipe
+
+
+# Wide views
+
+
+def test_wide_views_show_the_surroundings_of_the_slice() -> None:
+    """On a volume whose HU says where a voxel lies, the middle of either view is the middle of the crop."""
+    spacing = (2.5, 1.0, 1.0)
+    z, y, x = np.meshgrid(*(np.arange(n, dtype=np.float32) * s for n, s in zip((80, 200, 220), spacing, strict=True)),
+                          indexing="ij")  # fmt: skip
+    mask = np.zeros(z.shape, np.uint8)
+    mask[30:50, 90:110, 120:140] = 1
+    recipe = Recipe(
+        size_px=(32, 32),
+        slices=1,
+        channels=(
+            ChannelSpec("mask", view="axial"),
+            ChannelSpec("image", window_hu=(0, 1000), view="axial"),
+            ChannelSpec("mask"),
+            ChannelSpec("image", window_hu=(0, 1000), view="coronal"),
+            ChannelSpec("mask", view="coronal"),
+        ),
+        crop=MarginCrop(margin_mm=0, margin_fraction=0, min_side_mm=20),
+        wide=WideField(factor=2, min_side_mm=128, max_side_mm=160),
+    )
+    plan = plan_slices(mask, scan_labels(mask, "mask", 1)[1], recipe, spacing, 1)
+    ones = np.ones(len(plan.index), np.int64)
+
+    def seen(image: Array) -> Array:
+        return 1000 * cut(image, mask, recipe, spacing, plan.index, plan.crop, ones, 1)[0]
+
+    # One pixel is 4 mm: of voxels of 1 mm every fourth is read, of the slices, 2.5 mm apart, every one.
+    pixel_mm, row = 4.0, np.arange(32)[:, None] - 15.5
+    middle_y, middle_x, middle_z = 99.5, 129.5, plan.index[0] * 2.5
+    np.testing.assert_allclose(seen(y)[1], np.broadcast_to(middle_y + row * pixel_mm, (32, 32)), atol=4)
+    np.testing.assert_allclose(seen(x)[1], np.broadcast_to(middle_x + row.T * pixel_mm, (32, 32)), atol=4)
+    np.testing.assert_allclose(seen(z)[3][4:-4], np.broadcast_to(middle_z + row * pixel_mm, (32, 32))[4:-4], atol=4)
+    np.testing.assert_allclose(seen(x)[3][8:-8], np.broadcast_to(middle_x + row.T * pixel_mm, (16, 32)), atol=4)
+    mm2 = pixel_mm**2 / 1000
+    shown = seen(x)
+    assert shown[0].sum() * mm2 == pytest.approx(20 * 20, rel=0.3)
+    assert shown[2, 1:-1, 1:-1].min() == 1000, "the crop is the mask's own square"
+    assert shown[4].sum() * mm2 == pytest.approx(20 * 50, rel=0.3)
+
+
+def test_the_whole_masks_word_counts_for_a_share() -> None:
+    slices = predictions(
+        area_mm2=[100, 100, 0], share_mm=[1, 1, 1], crop_mm2=[900, 900, 900], precision=[0.8, 0.8, 0.0],
+        recall=[0.8, 0.8, 0.0], truth_fraction=[0.1, 0.1, 0.0], whole_precision=[0.6, 0.6, 0.1],
+        whole_recall=[0.4, 0.4, 0.1],
+    )  # fmt: skip
+    dice, precision, recall = aggregate(slices)
+    assert precision == pytest.approx(0.8 + WHOLE_SHARE * (0.6 - 0.8))
+    assert recall == pytest.approx(0.8 + WHOLE_SHARE * (0.4 - 0.8))
+    assert dice == pytest.approx(2 * precision * recall / (precision + recall))

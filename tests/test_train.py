@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 
 import nibabel as nib
@@ -17,17 +18,17 @@ import segae  # noqa: E402
 import segae.session  # noqa: E402
 import segae.slices  # noqa: E402
 from segae import structures  # noqa: E402
-from segae.train import data, export, fit, losses, spoil, synthesis  # noqa: E402
+from segae.train import data, export, fit, losses, restore, spoil, synthesis  # noqa: E402
 from segae.train.network import Judge, Widths  # noqa: E402
 from segae.train.synthesis import RECIPE, STRUCTURES  # noqa: E402
 
-SMALL = Widths(half=8, quarter=8, eighth=16, sixteenth=16, last=8, structure=16)
+SMALL = Widths(half=8, quarter=8, eighth=16, sixteenth=16, last=8, structure=16, wide=4)
 
 
 def _judge(seed: int = 0) -> Judge:
     torch.manual_seed(seed)
-    count = len(STRUCTURES)
-    return Judge(torch.randn(count, 24), torch.randn(count, 8), len(RECIPE.channels), synthesis.MASK_CHANNEL, SMALL)
+    count = len(STRUCTURES) + 1
+    return Judge(torch.randn(count, 24), torch.randn(count, 8), 7, 4, synthesis.MASK_CHANNEL, SMALL)
 
 
 def _scan(seed: int = 0) -> data.LabelledScan:
@@ -57,7 +58,7 @@ def test_spoiled_masks_come_near_the_dice_wanted(kind):
     target = spoil.target_of(scan, "liver", synthesis.structure_boxes(scan)["liver"])
     reached = []
     for wanted in (0.4, 0.8):
-        given = spoil.spoil(target, np.arange(len(target.mask)), kind, wanted, np.random.default_rng(1), whole=True)
+        given = spoil.spoil(target, kind, wanted, np.random.default_rng(1))
         reached.append(2 * (given & target.mask).sum() / (given.sum() + target.mask.sum()))
     if kind == "untouched":
         assert reached == [1, 1]
@@ -67,22 +68,37 @@ def test_spoiled_masks_come_near_the_dice_wanted(kind):
 
 
 def test_samples_are_what_the_engine_cuts():
-    """The slice that training sees of a mask is the slice that the engine cuts of it."""
+    """The slices that training sees of a mask are among those that the engine cuts of it."""
     scan = _scan()
     target = spoil.target_of(scan, "liver", synthesis.structure_boxes(scan)["liver"])
-    steps, z = synthesis.context_steps(scan.spacing_mm), 12
-    whole = scan.mask("liver")
-    sample = synthesis.cut_sample(scan, target, whole[z + steps], z, synthesis.bounds(whole[z]), "untouched")
-    recipe = segae.recipe.Recipe(**{**RECIPE.__dict__, "slices": 16, "beyond_mm": ()})
-    stats = next(e for e in segae._core.scan(whole.view(np.uint8), 1)["labels"] if e[0] == 1)
-    plan = segae.slices.plan_slices(
-        whole.view(np.uint8), segae.slices.LabelScan.from_core(stats), recipe, scan.spacing_mm, 1
-    )
-    row = int(np.flatnonzero(plan.index == z)[0])
-    spec = segae.slices.sample_spec(RECIPE, scan.spacing_mm)
-    cut = segae._core.sample(scan.image, whole.view(np.uint8), spec, [z], plan.crop[row : row + 1], [1], 1)
-    assert np.array_equal(sample.slices, np.rint(cut * 255).astype(np.uint8))
-    assert sample.pixels[0].tolist() == [whole[z].sum()] * 3
+    truth, given = scan.mask("liver").view(np.uint8), np.zeros(scan.image.shape, np.uint8)
+    given[9:15] = truth[9:15]
+    samples = synthesis.cut_samples(scan, target, given, truth, "truncate", np.random.default_rng(0))
+    found = segae.slices.scan_labels(given, "mask", 1)[1]
+    plan = segae.slices.plan_slices(given, found, RECIPE, scan.spacing_mm, 1)
+    ones = np.ones(len(plan.index), np.int64)
+    cut = segae.slices.cut(scan.image, given, RECIPE, scan.spacing_mm, plan.index, plan.crop, ones, 1)
+    known = np.rint(cut * 255).astype(np.uint8).transpose(0, 2, 3, 1)
+    rows = [int(np.flatnonzero((known == mine).all(axis=(1, 2, 3)))[0]) for mine in samples.slices]
+    for row, pixels in zip(rows, samples.pixels, strict=True):
+        z = plan.index[row]
+        assert pixels.tolist() == [given[z].sum(), given[z].sum(), truth[z].sum()]
+    assert (plan.area[rows] == 0).sum() == 1, "one slice beyond the ends"
+    assert samples.whole[:, 0] == pytest.approx(1)
+    assert samples.whole[:, 1] == pytest.approx(given.sum() / truth.sum())
+
+
+def test_every_kind_of_spoiled_mask_can_be_drawn():
+    """And leaves no trace of one mask in the next."""
+    scan = _scan()
+    scan = dataclasses.replace(scan, predictions=(np.roll(scan.labelmap, 2, axis=2),))
+    visit = synthesis.Visit(scan, np.random.default_rng(0))
+    drawn = [kind for kind in synthesis.KINDS for _ in range(6) if visit._draw_mask(visit._target("liver"), kind)]
+    assert set(drawn) == set(synthesis.KINDS)
+    assert not visit._given.any()
+    assert not visit._truth.any()
+    untouched = visit._draw_mask(visit._target("liver"), "untouched")[0]
+    assert (untouched.whole == 1).all()
 
 
 def test_mirroring_swaps_the_names():
@@ -126,6 +142,40 @@ def test_fit_resume_and_export(tmp_path, monkeypatch):
     for role, tensor in wanted._asdict().items():
         np.testing.assert_allclose(found[role], tensor.numpy(), atol=2e-4, err_msg=role)
     assert 0 <= segae.Engine(model, "cpu").score(_scan().image, _scan().mask("liver"), "liver", spacing=(3, 2, 2)) <= 1
+
+
+def test_a_model_file_can_be_trained_on(tmp_path, monkeypatch):
+    """What export folds away comes back: the restored judge says what the file says, normalised as in training."""
+    monkeypatch.setattr(fit, "new_judge", _judge)
+    monkeypatch.setattr(export, "new_judge", _judge)
+    run = fit.Run(fit.Settings(steps=1, batch=8), {"liver"})
+    visit = synthesis.Visit(_scan(), np.random.default_rng(0))
+    slices, structure, _ = fit.tensors(visit.draw(24))
+    with torch.no_grad():
+        for parameter in run.judge.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+        run.judge(slices, structure)  # statistics that are not those of an untrained network
+    run.average.module.load_state_dict(run.judge.state_dict())
+    run.save(tmp_path / "checkpoint.pt")
+    export.export(tmp_path / "checkpoint.pt", tmp_path / "model.onnx", "tiny")
+
+    fresh = _judge(seed=0)
+    folded = restore.restore(fresh, tmp_path / "model.onnx")
+    assert "surroundings.layers.0.norm" in folded
+    restore.normalise(fresh, iter([(slices, structure)]), folded)
+    with torch.no_grad():
+        wanted, found = run.judge.eval()(slices, structure), fresh.eval()(slices, structure)
+        in_training = fresh.train()(slices, structure)
+    for name, said in wanted._asdict().items():
+        torch.testing.assert_close(getattr(found, name), said, atol=1e-4, rtol=1e-3, msg=name)
+    assert torch.isfinite(in_training.precision).all()
+    with pytest.raises(segae.SegaeError, match="another network"):
+        restore.restore(_judge_of_other_size(), tmp_path / "model.onnx")
+
+
+def _judge_of_other_size() -> Judge:
+    count = len(STRUCTURES) + 1
+    return Judge(torch.randn(count, 24), torch.randn(count, 8), 7, 4, synthesis.MASK_CHANNEL, Widths())
 
 
 def test_losses_are_least_at_the_truth():

@@ -14,6 +14,8 @@ Float64 = npt.NDArray[np.float64]
 
 # Below this recall, dividing by it says nothing about the structure's true area.
 _LEAST_RECALL = 0.1
+# What a model tells of the whole mask, against what its slices add up to; chosen on held-out training scans.
+WHOLE_SHARE = 0.5
 
 
 @dataclass(frozen=True)
@@ -155,6 +157,7 @@ class SlicePredictions:
     """What the network said of n slices of one mask, with what is known of them. All arrays have n entries.
 
     `truth_fraction` is the share of the crop that the structure should cover, nan if the model has no such output.
+    `whole_precision` and `whole_recall` are what each slice tells of the whole mask, None if the model says nothing.
     """
 
     area_mm2: Float64
@@ -163,6 +166,8 @@ class SlicePredictions:
     precision: Float64
     recall: Float64
     truth_fraction: Float64
+    whole_precision: Float64 | None = None
+    whole_recall: Float64 | None = None
 
     @property
     def dice(self) -> Float64:
@@ -186,13 +191,28 @@ class SlicePredictions:
 
 
 def aggregate(slices: SlicePredictions) -> tuple[float, float, float]:
-    """Dice, precision and recall in 3D: areas weighted with the length along z that each slice stands for."""
+    """Dice, precision and recall in 3D.
+
+    Areas are added up over the slices, weighted with the length along z that each stands for. Where the model tells of
+    the whole mask too, its word counts for `WHOLE_SHARE`.
+    """
     overlap = np.nansum(np.clip(slices.precision, 0, 1) * slices.area_mm2 * slices.share_mm)
     mask = np.nansum(slices.area_mm2 * slices.share_mm)
     truth = max(float(np.nansum(slices.truth_mm2 * slices.share_mm)), float(overlap))
     precision = float(overlap / mask)
     recall = float(overlap / truth) if truth > 0 else 0.0
-    return float(2 * overlap / (mask + truth)), precision, recall
+    if slices.whole_precision is not None and slices.whole_recall is not None:
+        inside = slices.area_mm2 > 0
+        precision += WHOLE_SHARE * (_consensus(slices.whole_precision[inside]) - precision)
+        recall += WHOLE_SHARE * (_consensus(slices.whole_recall[inside]) - recall)
+    total = precision + recall
+    return 2 * precision * recall / total if total > 0 else 0.0, precision, recall
+
+
+def _consensus(shares: Float64) -> float:
+    """One share in (0, 1) from many: the mean of their log odds."""
+    bounded = np.clip(shares, 1e-4, 1 - 1e-4)
+    return float(1 / (1 + np.exp(-np.mean(np.log(bounded / (1 - bounded))))))
 
 
 def calibrate(dice: float, structure: str, table: dict[str, Calibration]) -> float:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from segae import _core, flags, structures
+from segae import flags, structures
 from segae.assessment import (
     Assessment,
     Assessments,
@@ -24,7 +24,7 @@ from segae.assessment import (
 )
 from segae.errors import ParameterError
 from segae.session import BATCH, Session
-from segae.slices import LabelScan, SlicePlan, label_of_mask, plan_slices, sample_spec, scan_labels
+from segae.slices import LabelScan, SlicePlan, cut, label_of_mask, plan_slices, scan_labels
 from segae.structures import Structure
 from segae.volume import Volume, load_pair
 
@@ -229,7 +229,6 @@ class Engine:
         if not tasks:
             return []
         recipe = self._session.card.recipe
-        spec = sample_spec(recipe, image.spacing_mm, image.slope, image.intercept)
         index = np.concatenate([task.plan.index for task in tasks])
         crop = np.concatenate([task.plan.crop for task in tasks])
         label = np.concatenate([np.full(len(task.plan.index), task.scan.label) for task in tasks])
@@ -237,10 +236,11 @@ class Engine:
         parts: list[dict[str, npt.NDArray[Any]]] = []
         for begin in range(0, len(index), _CUT_AT_ONCE):
             chunk = slice(begin, begin + _CUT_AT_ONCE)
-            cut = _core.sample(
-                image.array, mask.array, spec, index[chunk], crop[chunk], label[chunk], self._session.threads
-            )
-            out = self._session.run(cut, structure[chunk])
+            slices = cut(
+                image.array, mask.array, recipe, image.spacing_mm, index[chunk], crop[chunk], label[chunk],
+                self._session.threads, slope=image.slope, intercept=image.intercept,
+            )  # fmt: skip
+            out = self._session.run(slices, structure[chunk])
             if not error_map:
                 out.pop("expected", None)
             parts.append(out)
@@ -299,6 +299,8 @@ def _predictions(
         precision=np.clip(precision, 0, 1),
         recall=np.clip(recall, 0, 1),
         truth_fraction=columns.get("truth_fraction", np.full(n, np.nan)),
+        whole_precision=columns.get("whole_precision"),
+        whole_recall=columns.get("whole_recall"),
     )
     return slices, raw, outputs.get("expected")
 

@@ -26,6 +26,9 @@ class ChannelSpec:
         HU range mapped to [0, 1] and clipped. Image only.
     gain, bias : float
         Applied after resampling: gain * value + bias.
+    view : "crop", "axial" or "coronal"
+        The crop of the slice itself, or the wider surroundings of its centre, in the slice or upright and facing the
+        patient. Wide views have no offset.
     """
 
     source: Literal["image", "mask"]
@@ -33,6 +36,7 @@ class ChannelSpec:
     window_hu: tuple[float, float] = (-1000.0, 1000.0)
     gain: float = 1.0
     bias: float = 0.0
+    view: Literal["crop", "axial", "coronal"] = "crop"
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,15 @@ class MarginCrop:
     margin_fraction: float = 0.15
     min_side_mm: float = 48.0
     kind: Literal["margin"] = "margin"
+
+
+@dataclass(frozen=True)
+class WideField:
+    """The square in mm that wide views show, around the centre of the crop: side = crop's side * factor, clipped."""
+
+    factor: float = 2.5
+    min_side_mm: float = 160.0
+    max_side_mm: float = 400.0
 
 
 @dataclass(frozen=True)
@@ -72,6 +85,8 @@ class Recipe:
         Distances beyond the mask's two ends at which further slices are looked at for missed tissue.
     crop : MarginCrop or PaperCrop
     channels : tuple of ChannelSpec
+    wide : WideField
+        What the channels with a wide view show.
     """
 
     size_px: tuple[int, int]
@@ -80,6 +95,7 @@ class Recipe:
     crop: MarginCrop | PaperCrop = field(default_factory=MarginCrop)
     placement: Literal["even", "paper"] = "even"
     beyond_mm: tuple[float, ...] = ()
+    wide: WideField = field(default_factory=WideField)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able form, read back by `from_dict`."""
@@ -106,14 +122,18 @@ class Recipe:
             crop=kinds[crop["kind"]](**crop),
             placement=data["placement"],
             beyond_mm=tuple(float(distance) for distance in data["beyond_mm"]),
+            # Files of segae before 0.2 have no wide views.
+            wide=WideField(**data.get("wide", {})),
         )
 
 
 def _channel(data: dict[str, Any]) -> ChannelSpec:
     low, high = (float(edge) for edge in data["window_hu"])
-    if data["source"] not in ("image", "mask") or not low < high:
+    spec = ChannelSpec(**{**data, "window_hu": (low, high)})
+    known = spec.source in ("image", "mask") and spec.view in ("crop", "axial", "coronal")
+    if not known or not low < high or (spec.view != "crop" and spec.offset_mm != 0):
         raise ValueError(f"channel {data}")
-    return ChannelSpec(**{**data, "window_hu": (low, high)})
+    return spec
 
 
 @dataclass(frozen=True)
@@ -143,7 +163,8 @@ class ModelCard:
     outputs : dict
         Role -> name of the graph's output. Either "dice" [n], or "precision" [n] and "recall" [n] with, optionally,
         "truth_fraction" [n] (share of the crop that the structure should cover) and "expected" [n, 1, h, w] (the mask
-        that the model expects, as probabilities on the crop).
+        that the model expects, as probabilities on the crop). "whole_precision" and "whole_recall" [n] are what a
+        slice and its surroundings tell of the mask as a whole.
     calibration : dict
         Structure name, or "default" -> Calibration.
     training : dict

@@ -13,6 +13,8 @@ from segae.train.data import LabelledScan
 Float32 = npt.NDArray[np.float32]
 
 _AIR_HU = -1024
+# Larger scans are drawn with larger voxels: memory, and time a visit.
+_MOST_VOXELS = 6_000_000
 
 
 def augmented(scan: LabelledScan, rng: np.random.Generator, *, shape_changes: bool = True) -> LabelledScan:
@@ -39,6 +41,7 @@ def _warped(scan: LabelledScan, rng: np.random.Generator) -> LabelledScan:
     spacing = old_spacing * np.exp(rng.uniform(0, 1, 3) * np.log(np.maximum(coarsest / old_spacing, 1.0)))
     spacing[1:] = spacing[1]
     extent_mm = np.array(scan.image.shape) * old_spacing
+    spacing *= max(1.0, float(np.prod(extent_mm / spacing)) / _MOST_VOXELS) ** (1 / 3)
     shape = np.maximum((extent_mm / spacing).astype(int), 1)
     matrix = _rotation(np.deg2rad(rng.normal(0, [7, 3, 3]))) @ np.diag(np.exp(rng.normal(0, 0.08, 3)))
     axes = [
@@ -56,9 +59,15 @@ def _warped(scan: LabelledScan, rng: np.random.Generator) -> LabelledScan:
         if sigma > 0.2:
             image = ndimage.gaussian_filter1d(image, sigma, axis, truncate=2.5)
     image = ndimage.map_coordinates(image, source, order=1, cval=_AIR_HU)
-    labelmap = ndimage.map_coordinates(scan.labelmap, source, order=0, cval=0)
+    labelmap, *predictions = (
+        ndimage.map_coordinates(labels, source, order=0, cval=0) for labels in (scan.labelmap, *scan.predictions)
+    )
     return replace(
-        scan, image=image.astype(np.int16), labelmap=labelmap, spacing_mm=(spacing[0], spacing[1], spacing[2])
+        scan,
+        image=image.astype(np.int16),
+        labelmap=labelmap,
+        spacing_mm=(spacing[0], spacing[1], spacing[2]),
+        predictions=tuple(predictions),
     )
 
 

@@ -49,6 +49,8 @@ class LabelledScan:
         Structure name -> the values of `labelmap` that make it up.
     spacing_mm : (float, float, float)
         Along z, y, x.
+    predictions : tuple of arrays like `labelmap`
+        What segmentation networks made of the scan, in the values of `labelmap`.
     """
 
     case: str
@@ -56,6 +58,7 @@ class LabelledScan:
     labelmap: npt.NDArray[Any]
     parts: dict[str, tuple[int, ...]]
     spacing_mm: tuple[float, float, float]
+    predictions: tuple[npt.NDArray[Any], ...] = ()
 
     def mask(self, name: str) -> npt.NDArray[np.bool_]:
         """Where the structure is, [z, y, x]."""
@@ -65,7 +68,10 @@ class LabelledScan:
     def mirrored(self) -> LabelledScan:
         """Left and right exchanged, in the voxels and in the names."""
         parts = {structures.get(name).partner or name: values for name, values in self.parts.items()}
-        return replace(self, image=self.image[:, :, ::-1], labelmap=self.labelmap[:, :, ::-1], parts=parts)
+        flipped = tuple(made[:, :, ::-1] for made in self.predictions)
+        return replace(
+            self, image=self.image[:, :, ::-1], labelmap=self.labelmap[:, :, ::-1], parts=parts, predictions=flipped
+        )
 
 
 def cases(data: Path, *uses: str) -> list[Case]:

@@ -28,6 +28,8 @@ class Verdict(NamedTuple):
     precision: Tensor
     recall: Tensor
     truth_fraction: Tensor
+    whole_precision: Tensor
+    whole_recall: Tensor
     expected: Tensor
 
 
@@ -38,7 +40,7 @@ class ShippedJudge(nn.Module):
         super().__init__()
         self.judge = copy.deepcopy(judge).eval()
         with torch.no_grad():
-            codes = self.judge.code(torch.arange(len(STRUCTURES)))
+            codes = self.judge.code(torch.arange(len(STRUCTURES)))  # the code of nameless regions is not needed
         self.judge.code = nn.Embedding.from_pretrained(codes)  # type: ignore[no-untyped-call]
 
     def forward(self, slices: Tensor, structure: Tensor) -> Verdict:
@@ -47,7 +49,9 @@ class ShippedJudge(nn.Module):
         expected = functional.interpolate(
             torch.sigmoid(said.expected_logits), scale_factor=2.0, mode="bilinear", align_corners=False
         )
-        return Verdict(said.precision, said.recall, said.truth_fraction, expected)
+        return Verdict(
+            said.precision, said.recall, said.truth_fraction, said.whole_precision, said.whole_recall, expected
+        )
 
 
 def export(checkpoint: Path, out: Path, name: str, calibration: dict[str, Calibration] | None = None) -> ModelCard:

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from segae.train.network import EPS, Judgement
 
-MASK_WEIGHT, SCORE_WEIGHT = 1.0, 6.0
+MASK_WEIGHT, SCORE_WEIGHT, WHOLE_WEIGHT = 1.0, 6.0, 3.0
 
 
 class Targets(NamedTuple):
@@ -26,10 +26,11 @@ class Targets(NamedTuple):
     dice: Tensor
     fraction: Tensor
     given: Tensor  # float, 0 or 1
+    whole: Tensor  # [n, 2], precision and recall of the whole mask
 
 
 def judge_loss(said: Judgement, true: Targets) -> Tensor:
-    """Cross-entropy and soft Dice of the expected mask, squared errors of precision, recall and Dice.
+    """Cross-entropy and soft Dice of the expected mask; squared errors of what is said of the slice and of the whole.
 
     Shares of the crop are compared by their square roots (lengths), so that small structures count.
     """
@@ -38,14 +39,29 @@ def judge_loss(said: Judgement, true: Targets) -> Tensor:
     recall = ((said.recall - true.recall) ** 2 * true.given).sum() / given
     dice = ((dice_of(said) - true.dice) ** 2 * true.given).sum() / given
     fraction = (torch.sqrt(said.truth_fraction + EPS) - torch.sqrt(true.fraction + EPS)).square().mean()
-    return MASK_WEIGHT * mask_loss(said.expected_logits, true.truth) + SCORE_WEIGHT * (
-        0.5 * precision + 0.5 * recall + dice + fraction
+    return (
+        MASK_WEIGHT * mask_loss(said.expected_logits, true.truth)
+        + SCORE_WEIGHT * (0.5 * precision + 0.5 * recall + dice + fraction)
+        + WHOLE_WEIGHT * whole_loss(said, true)
     )
 
 
+def whole_loss(said: Judgement, true: Targets) -> Tensor:
+    """Squared errors of the whole mask's precision, recall and Dice, where the slice shows any of the mask."""
+    precision, recall = true.whole.unbind(1)
+    errors = 0.5 * (said.whole_precision - precision) ** 2 + 0.5 * (said.whole_recall - recall) ** 2
+    errors = errors + (harmonic(said.whole_precision, said.whole_recall) - harmonic(precision, recall)) ** 2
+    return (errors * true.given).sum() / true.given.sum().clamp(min=1)
+
+
 def dice_of(said: Judgement) -> Tensor:
-    """Harmonic mean of precision and recall."""
-    return 2 * said.precision * said.recall / (said.precision + said.recall + EPS)
+    """Dice of the slice."""
+    return harmonic(said.precision, said.recall)
+
+
+def harmonic(precision: Tensor, recall: Tensor) -> Tensor:
+    """Dice that precision and recall imply."""
+    return 2 * precision * recall / (precision + recall + EPS)
 
 
 def mask_loss(logits: Tensor, truth: Tensor) -> Tensor:

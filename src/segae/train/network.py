@@ -20,7 +20,10 @@ EPS = 1e-4
 
 @dataclass(frozen=True)
 class Widths:
-    """Channels at a half, a quarter, an eighth and a sixteenth of the input's resolution, and in the last layer."""
+    """Channels at a half, a quarter, an eighth and a sixteenth of the input's resolution, and in the last layer.
+
+    `wide` are those of the first layer that reads the wide views; they double twice.
+    """
 
     half: int = 24
     quarter: int = 40
@@ -28,6 +31,7 @@ class Widths:
     sixteenth: int = 160
     last: int = 16
     structure: int = 64
+    wide: int = 16
 
 
 class Judgement(NamedTuple):
@@ -36,6 +40,8 @@ class Judgement(NamedTuple):
     precision: Tensor  # [n]
     recall: Tensor  # [n]
     truth_fraction: Tensor  # [n], share of the crop that the structure should cover
+    whole_precision: Tensor  # [n], of the whole mask, as far as this slice and its surroundings tell
+    whole_recall: Tensor  # [n]
     expected_logits: Tensor  # [n, 1, h / 2, w / 2]
 
 
@@ -65,6 +71,22 @@ class _Conditioned(nn.Module):
     def forward(self, x: Tensor, structure: Tensor) -> Tensor:
         scale, shift = self.film(structure)[:, :, None, None].chunk(2, dim=1)
         return x + torch.relu(self.norm(self.conv(x)) * (1 + scale) + shift)
+
+
+class _Surroundings(nn.Module):
+    """Wide views -> where in the body the slice lies, and how the mask goes on above and below it."""
+
+    def __init__(self, channels: int, width: int, out: int) -> None:
+        super().__init__()
+        widths = (width, 2 * width, 4 * width, 4 * width)
+        self.layers = nn.Sequential(
+            *(_Unit(a, b, stride=2) for a, b in zip((channels, *widths[:-1]), widths, strict=True))
+        )
+        self.grid = nn.AdaptiveAvgPool2d(3)
+        self.out = nn.Linear(9 * widths[-1], out)
+
+    def forward(self, views: Tensor) -> Tensor:
+        return torch.relu(self.out(self.grid(self.layers(views)).flatten(1)))
 
 
 class _StructureCode(nn.Module):
@@ -102,17 +124,28 @@ class Judge(nn.Module):
     ----------
     text : tensor [structures, 384]
     facts : tensor [structures, f]
-    channels : int
-        Of the input.
+    channels, wide_channels : int
+        Of the input: first those of the crop, then those of the wide views.
     mask_channel : int
-        Which of them is the given mask, in [-1, 1] or [0, 1] as `mask_gain` and `mask_bias` say.
+        Which of the first is the given mask, in [0, 1].
     """
 
-    def __init__(self, text: Tensor, facts: Tensor, channels: int, mask_channel: int, widths: Widths) -> None:
+    def __init__(
+        self, text: Tensor, facts: Tensor, channels: int, wide_channels: int, mask_channel: int, widths: Widths
+    ) -> None:
         super().__init__()
         w = widths
-        self.mask_channel = mask_channel
+        self.mask_channel, self.channels = mask_channel, channels
         self.code = _StructureCode(text, facts, w.structure)
+        # The surroundings say something of the structure's place before anything is looked at, and something of the
+        # whole mask in the end. Both begin as nothing.
+        self.surroundings = _Surroundings(wide_channels, w.wide, 2 * w.structure)
+        self.place = nn.Linear(3 * w.structure, w.structure)
+        self.whole = nn.Linear(w.structure, 2)
+        self.hint = nn.Linear(2 * w.structure, w.structure)
+        for begun in (self.place, self.whole, self.hint):
+            nn.init.zeros_(begun.weight)
+            nn.init.zeros_(begun.bias)
         self.stem = _Unit(channels, w.half, stride=2)
         self.down1, self.block1 = _Unit(w.half, w.quarter, stride=2), _Conditioned(w.quarter, w.structure)
         self.down2, self.block2 = _Unit(w.quarter, w.eighth, stride=2), _Conditioned(w.eighth, w.structure)
@@ -128,27 +161,33 @@ class Judge(nn.Module):
 
     def forward(self, slices: Tensor, structure: Tensor) -> Judgement:
         """Judge slices [n, c, h, w], sides divisible by 16, of structures [n]."""
-        code = self.code(structure)
-        x0 = self.stem(slices)
+        crop, views = slices[:, : self.channels], slices[:, self.channels :]
+        code, around = self.code(structure), self.surroundings(views)
+        code = code + self.place(torch.cat([code, around], dim=1))
+        x0 = self.stem(crop)
         x1 = self.block1(self.down1(x0), code)
         x2 = self.block2(self.down2(x1), code)
         x3 = self.block3(self.down3(x2), code)
         y2 = self.up2(x2 + _double(self.lift3(x3)), code)
         y1 = self.up1(x1 + _double(self.lift2(y2)), code)
-        logits = self.mask(self.up0(torch.relu(self.skip(x0) + _double(self.lift1(y1)))))
+        logits = self.mask(self.up0(torch.relu(self.skip(x0) + _double(self.lift1(y1))))).float()
         given = functional.avg_pool2d(slices[:, self.mask_channel : self.mask_channel + 1], 2)
-        return self._judge(given, logits, x3, code)
+        pooled = torch.cat([x3.mean(dim=(2, 3)), x3.amax(dim=(2, 3)), code], dim=1).float()
+        return self._judge(given, logits, pooled, self.hint(around).float())
 
-    def _judge(self, given: Tensor, logits: Tensor, features: Tensor, code: Tensor) -> Judgement:
-        """Overlap of given and expected mask, corrected by what the pooled features say."""
+    def _judge(self, given: Tensor, logits: Tensor, pooled: Tensor, hint: Tensor) -> Judgement:
+        """Overlap of given and expected mask, corrected by what the pooled features and the surroundings say."""
         expected = torch.sigmoid(logits)
         shared, area, wanted = (m.mean(dim=(1, 2, 3)) for m in (given * expected, given, expected))
         overlap = torch.stack([shared / (area + EPS), shared / (wanted + EPS), wanted], dim=1)
         overlap = _logit(overlap)
-        pooled = torch.cat([features.mean(dim=(2, 3)), features.amax(dim=(2, 3)), code], dim=1)
         seen = torch.cat([pooled, overlap / 4, torch.sqrt(area)[:, None]], dim=1)
-        verdict = torch.sigmoid(overlap + self.verdict(torch.relu(self.hidden(seen))))
-        return Judgement(verdict[:, 0], verdict[:, 1], verdict[:, 2], logits)
+        thought = torch.relu(self.hidden(seen) + hint)
+        correction = self.verdict(thought).float()
+        verdict = torch.sigmoid(overlap + correction)
+        # The whole mask is first taken to be like this slice.
+        whole = torch.sigmoid((overlap + correction)[:, :2] + self.whole(thought).float())
+        return Judgement(verdict[:, 0], verdict[:, 1], verdict[:, 2], whole[:, 0], whole[:, 1], logits)
 
 
 def _double(x: Tensor) -> Tensor:

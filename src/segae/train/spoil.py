@@ -1,8 +1,8 @@
-"""Masks of known quality, made from true ones slice by slice.
+"""Masks of known quality, made from true ones by means that are cheaper and rougher than those of `segae.perturb`.
 
 A mask is held as a signed distance in mm on its bounding box, so that erosion, dilation and elastic borders are one
-threshold of distance plus smooth noise, evaluated only on the planes that are wanted. The strength is found by
-bisection on the Dice of the middle plane, which makes the quality of the samples evenly spread.
+threshold of distance plus smooth noise. The strength is found by bisection on the Dice, which makes the quality of the
+samples evenly spread.
 """
 
 from __future__ import annotations
@@ -22,8 +22,14 @@ Float32 = npt.NDArray[np.float32]
 
 MARGIN_MM = 24.0
 
-# Kinds that keep the structure's place; swap, mirror and truncation need the whole scan and live in synthesis.py.
-LOCAL_KINDS = ("untouched", "erode", "dilate", "jitter", "elastic", "shift", "scale", "cut", "islands", "holes")
+# Distances of larger boxes are not kept, and the Dice of larger masks is judged on a part of their planes.
+_KEPT_VOXELS = 300_000
+_JUDGED_VOXELS = 150_000
+
+# Kinds that need no more than the structure; swaps and mirror images need the scan and live in synthesis.py.
+LOCAL_KINDS = (
+    "untouched", "erode", "dilate", "jitter", "elastic", "shift", "scale", "cut", "truncate", "islands", "holes",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -37,37 +43,38 @@ class Target:
         The box's first voxel in the scan.
     mask : bool [z, y, x]
     spacing_mm : (float, float, float)
-    flat : bool
-        Whether distances are measured within each plane, when it is asked for: large boxes would cost too much.
     """
 
     name: str
     low: tuple[int, int, int]
     mask: Bool
     spacing_mm: tuple[float, float, float]
-    flat: bool
-    _planes: dict[int, Float32] = field(default_factory=dict)
+    _kept: list[Float32] = field(default_factory=list)
 
-    def distance_mm(self, planes: npt.NDArray[np.int64]) -> Float32:
-        """Distance to the mask's border on some planes [k, y, x], negative inside."""
-        if self.flat:
-            for z in planes:
-                if int(z) not in self._planes:
-                    self._planes[int(z)] = _signed_distance(self.mask[z : z + 1], self.spacing_mm)[0]
-        elif not self._planes:
-            self._planes.update(enumerate(_signed_distance(self.mask, self.spacing_mm)))
-        return np.stack([self._planes[int(z)] for z in planes])
+    @property
+    def box(self) -> tuple[slice, slice, slice]:
+        """Where the mask lies in the scan."""
+        z, y, x = (slice(begin, begin + extent) for begin, extent in zip(self.low, self.mask.shape, strict=True))
+        return z, y, x
+
+    def distance_mm(self) -> Float32:
+        """Distance to the mask's border [z, y, x], negative inside."""
+        if self._kept:
+            return self._kept[0]
+        distance = _signed_distance(self.mask, self.spacing_mm)
+        if distance.size <= _KEPT_VOXELS:
+            self._kept.append(distance)
+        return distance
 
 
-def target_of(scan: LabelledScan, name: str, box: npt.NDArray[np.int64], *, flat_above: int | None = None) -> Target:
-    """Cut out a structure. `box` [2, 3] bounds it; boxes of more than `flat_above` voxels have flat distances."""
+def target_of(scan: LabelledScan, name: str, box: npt.NDArray[np.int64]) -> Target:
+    """Cut out a structure. `box` [2, 3] bounds it."""
     margin = np.ceil(MARGIN_MM / np.array(scan.spacing_mm)).astype(int)
     start, stop = np.maximum(box[0] - margin, 0), box[1] + margin
     region = scan.labelmap[start[0] : stop[0], start[1] : stop[1], start[2] : stop[2]]
     parts = scan.parts[name]
     mask = np.ascontiguousarray(region == parts[0] if len(parts) == 1 else np.isin(region, parts))
-    low = (int(start[0]), int(start[1]), int(start[2]))
-    return Target(name, low, mask, scan.spacing_mm, flat_above is not None and mask.size > flat_above)
+    return Target(name, (int(start[0]), int(start[1]), int(start[2])), mask, scan.spacing_mm)
 
 
 def _signed_distance(mask: Bool, spacing_mm: tuple[float, float, float]) -> Float32:
@@ -79,100 +86,79 @@ def _signed_distance(mask: Bool, spacing_mm: tuple[float, float, float]) -> Floa
     return distance
 
 
-def spoil(
-    target: Target,
-    planes: npt.NDArray[np.int64],
-    kind: str,
-    wanted: float,
-    rng: np.random.Generator,
-    *,
-    whole: bool = False,
-) -> Bool:
-    """Return the spoiled mask on some planes.
+def spoil(target: Target, kind: str, wanted: float, rng: np.random.Generator) -> Bool:
+    """Return the spoiled mask [z, y, x] on the target's box.
 
     Parameters
     ----------
     target : Target
-    planes : int64 [k]
-        Slices of the target's box, the middle one deciding on strength; those outside the box are empty.
     kind : str
         One of `LOCAL_KINDS`.
     wanted : float
         Dice to aim at.
     rng : Generator
-    whole : bool
-        Whether the Dice is that of all planes together, or of the middle one.
-
-    Returns
-    -------
-    bool [k, y, x]
     """
-    known = (planes >= 0) & (planes < len(target.mask))
-    at = np.clip(planes, 0, len(target.mask) - 1)
-    make = _family(target, at, kind, rng)
-    judged = slice(None) if whole else slice(len(at) // 2, len(at) // 2 + 1)
-    return _bisect(make, target.mask[at], judged, wanted) & known[:, None, None]
+    return _bisect(_family(target, kind, rng), target.mask, wanted)
 
 
-def _family(target: Target, at: npt.NDArray[np.int64], kind: str, rng: np.random.Generator) -> Callable[[float], Bool]:
-    """Strength in [0, 1] -> spoiled planes; 0 is the identity or close to it."""
-    mask, distance = target.mask[at], target.distance_mm(at)
-    depth = max(float(-distance.min()), 1.0)
+# Strength in [0, 1] and the planes wanted -> spoiled planes; strength 0 is the identity or close to it.
+_Family = Callable[[float, slice], Bool]
+
+
+def _family(target: Target, kind: str, rng: np.random.Generator) -> _Family:
+    mask = target.mask
     if kind == "untouched":
-        return lambda _: mask
-    if kind in ("erode", "dilate"):
-        rough = distance + _noise(target, at, rng.uniform(8, 40), rng) * rng.uniform(0, 0.3) * depth
-        reach = -1.05 * depth if kind == "erode" else min(1.5 * depth + 6.0, MARGIN_MM)
-        return lambda strength: rough < strength * reach
-    if kind in ("jitter", "elastic"):
-        field = _noise(target, at, rng.uniform(4, 9) if kind == "jitter" else rng.uniform(12, 45), rng)
-        return lambda strength: distance + field * strength * (depth + 4.0) < 0
+        return lambda _, p: mask[p]
     if kind == "shift":
-        angle, reach = rng.uniform(0, 2 * np.pi), 2 * depth + MARGIN_MM
-        towards = np.array([np.sin(angle), np.cos(angle)]) * reach / np.array(target.spacing_mm[1:])
-        return lambda strength: _moved(mask, np.rint(towards * strength).astype(int))
+        return _shift(target, rng)
     if kind == "scale":
         inward = rng.random() < 0.5
-        return lambda strength: _scaled(mask, 1 - 0.8 * strength if inward else 1 + strength)
+        return lambda strength, p: _scaled(mask[p], 1 - 0.8 * strength if inward else 1 + strength)
     if kind == "cut":
-        return _cut(mask, target, at, rng)
-    field = _noise(target, at, rng.uniform(5, 25), rng)
+        return _cut(target, rng)
+    if kind == "truncate":
+        return _truncate(target, rng)
+    if kind == "holes":
+        field = _noise(target, rng.uniform(5, 25), rng)
+        return lambda strength, p: mask[p] & ~(field[p] > 3.2 - 4.5 * strength)
+    distance = target.distance_mm()
     if kind == "islands":
-        near = distance < rng.uniform(4, MARGIN_MM)
-        return lambda strength: mask | (near & (field > 3.2 - 4.5 * strength))
-    return lambda strength: mask & ~(field > 3.2 - 4.5 * strength)
+        field, near = _noise(target, rng.uniform(5, 25), rng), distance < rng.uniform(4, MARGIN_MM)
+        return lambda strength, p: mask[p] | (near[p] & (field[p] > 3.2 - 4.5 * strength))
+    depth = max(float(-distance.min()), 1.0)
+    if kind in ("erode", "dilate"):
+        rough = distance + _noise(target, rng.uniform(8, 40), rng) * np.float32(rng.uniform(0, 0.3) * depth)
+        reach = -1.05 * depth if kind == "erode" else min(1.5 * depth + 6.0, MARGIN_MM)
+        return lambda strength, p: rough[p] < strength * reach
+    field = _noise(target, rng.uniform(4, 9) if kind == "jitter" else rng.uniform(12, 45), rng)
+    return lambda strength, p: distance[p] + field[p] * np.float32(strength * (depth + 4.0)) < 0
 
 
-def _bisect(make: Callable[[float], Bool], planes: Bool, judged: slice, wanted: float) -> Bool:
-    """Weaken until the judged planes come near to the Dice wanted. Without truth there, strength follows the wish."""
-    truth = planes[judged]
-    if not truth.any():
-        return make(1 - wanted)
+def _bisect(make: _Family, truth: Bool, wanted: float) -> Bool:
+    """Weaken until the mask comes near to the Dice wanted, judged on every n-th plane where there are many voxels."""
+    every = slice(None, None, -(-truth.size // _JUDGED_VOXELS))
     low, high = 0.0, 1.0
     for _ in range(6):
         strength = (low + high) / 2
-        given = make(strength)[judged]
-        shared, total = np.count_nonzero(given & truth), np.count_nonzero(given) + np.count_nonzero(truth)
+        given = make(strength, every)
+        shared, total = np.count_nonzero(given & truth[every]), np.count_nonzero(given) + np.count_nonzero(truth[every])
         dice = 2 * int(shared) / max(int(total), 1)
         low, high = (low, strength) if dice < wanted else (strength, high)
-    return make((low + high) / 2)
+    return make((low + high) / 2, slice(None))
 
 
-def _noise(target: Target, at: npt.NDArray[np.int64], wavelength_mm: float, rng: np.random.Generator) -> Float32:
-    """Smooth noise on the wanted planes, coherent along z."""
-    depth, height, width = target.mask.shape
-    step = target.spacing_mm
-    knots = [max(2, round(n * s / wavelength_mm) + 1) for n, s in zip((height, width), step[1:], strict=True)]
-    column = smooth_noise((depth, *knots), (max(2, round(depth * step[0] / wavelength_mm) + 1), *knots), rng)[at]
-    return _stretch(_stretch(column, 1, height), 2, width)
+def _noise(target: Target, wavelength_mm: float, rng: np.random.Generator) -> Float32:
+    """Smooth noise on the target's box."""
+    extent_mm = zip(target.mask.shape, target.spacing_mm, strict=True)
+    knots = tuple(max(2, round(n * s / wavelength_mm) + 1) for n, s in extent_mm)
+    return smooth_noise(target.mask.shape, knots, rng)
 
 
-def _stretch(field: Float32, axis: int, n: int) -> Float32:
-    at = np.linspace(0, field.shape[axis] - 1, n, dtype=np.float32)
-    low = np.minimum(at.astype(int), field.shape[axis] - 2)
-    weight = (at - low).reshape([-1 if a == axis else 1 for a in range(3)])
-    stretched: Float32 = field.take(low, axis) * (1 - weight) + field.take(low + 1, axis) * weight
-    return stretched
+def _shift(target: Target, rng: np.random.Generator) -> _Family:
+    """In the slice, for all of them alike."""
+    angle, reach = rng.uniform(0, 2 * np.pi), 2 * max(float(-target.distance_mm().min()), 1.0) + MARGIN_MM
+    towards = np.array([np.sin(angle), np.cos(angle)]) * reach / np.array(target.spacing_mm[1:])
+    return lambda strength, p: _moved(target.mask[p], np.rint(towards * strength).astype(int))
 
 
 def _moved(mask: Bool, step: npt.NDArray[np.int64]) -> Bool:
@@ -201,11 +187,28 @@ def _scaled(mask: Bool, factor: float) -> Bool:
     return scaled
 
 
-def _cut(mask: Bool, target: Target, at: npt.NDArray[np.int64], rng: np.random.Generator) -> Callable[[float], Bool]:
+def _cut(target: Target, rng: np.random.Generator) -> _Family:
     """Everything on one side of an oblique plane is lost."""
+    mask = target.mask
     normal = rng.standard_normal(3)
     normal[0] *= 0.5
-    z, y, x = (np.arange(n) * s for n, s in zip(target.mask.shape, target.spacing_mm, strict=True))
-    along = normal[0] * z[at][:, None, None] + normal[1] * y[None, :, None] + normal[2] * x[None, None]
-    values = np.sort(along[mask]) if mask.any() else np.zeros(1)
-    return lambda strength: mask & (along >= values[int(strength * (len(values) - 1))])
+    z, y, x = (np.arange(n) * s for n, s in zip(mask.shape, target.spacing_mm, strict=True))
+    along = (normal[0] * z[:, None, None] + normal[1] * y[None, :, None] + normal[2] * x).astype(np.float32)
+    values = np.sort(along[mask][:: max(1, mask.size // _JUDGED_VOXELS)]) if mask.any() else np.zeros(1)
+    return lambda strength, p: mask[p] & (along[p] <= values[int((1 - strength) * (len(values) - 1))])
+
+
+def _truncate(target: Target, rng: np.random.Generator) -> _Family:
+    """The first, the last or both ends are missing."""
+    mask = target.mask
+    filled = np.flatnonzero(mask.any(axis=(1, 2)))
+    below = rng.choice([0.0, 1.0, rng.uniform(0, 1)])
+
+    def cut(strength: float, p: slice) -> Bool:
+        lost = strength * (len(filled) - 1)
+        first, last = filled[round(lost * below)], filled[len(filled) - 1 - round(lost * (1 - below))]
+        planes = np.arange(len(mask))[p]
+        left: Bool = mask[p] & ((planes >= first) & (planes <= last))[:, None, None]
+        return left
+
+    return cut

@@ -1,7 +1,6 @@
 """Labelled scans -> training samples: what the engine would cut for a spoiled mask, and how good that mask is.
 
-Slices are cut by the same functions as at run time (`segae.slices`, ``_core.sample``), so that training and use cannot
-differ.
+Slices are chosen and cut by the same functions as at run time (`segae.slices`), so that training and use cannot differ.
 """
 
 from __future__ import annotations
@@ -13,38 +12,51 @@ import numpy.typing as npt
 
 from segae import _core, structures
 from segae.perturbation import perturb_many
-from segae.recipe import ChannelSpec, MarginCrop, Recipe
-from segae.slices import LabelScan, crop_boxes, sample_spec
+from segae.recipe import ChannelSpec, MarginCrop, Recipe, WideField
+from segae.slices import LabelScan, cut, plan_slices
 from segae.train.data import LabelledScan
 from segae.train.spoil import LOCAL_KINDS, Bool, Target, spoil, target_of
+
+_SOFT_HU, _ALL_HU, _WIDE_HU = (-160.0, 240.0), (-1000.0, 1000.0), (-400.0, 600.0)
 
 RECIPE = Recipe(
     size_px=(96, 96),
     slices=10,
     channels=(
-        ChannelSpec("image", window_hu=(-160, 240)),
-        ChannelSpec("image", window_hu=(-1000, 1000)),
-        ChannelSpec("image", offset_mm=-5, window_hu=(-160, 240)),
-        ChannelSpec("image", offset_mm=5, window_hu=(-160, 240)),
+        ChannelSpec("image", window_hu=_SOFT_HU),
+        ChannelSpec("image", window_hu=_ALL_HU),
+        ChannelSpec("image", offset_mm=-5, window_hu=_SOFT_HU),
+        ChannelSpec("image", offset_mm=5, window_hu=_SOFT_HU),
         ChannelSpec("mask"),
         ChannelSpec("mask", offset_mm=-5),
         ChannelSpec("mask", offset_mm=5),
+        ChannelSpec("image", view="axial", window_hu=_WIDE_HU),
+        ChannelSpec("mask", view="axial"),
+        ChannelSpec("image", view="coronal", window_hu=_WIDE_HU),
+        ChannelSpec("mask", view="coronal"),
     ),
     crop=MarginCrop(margin_mm=12, margin_fraction=0.2, min_side_mm=56),
     beyond_mm=(6.0, 20.0),
+    wide=WideField(factor=2.5, min_side_mm=160, max_side_mm=400),
 )
 MASK_CHANNEL = 4
 TRUTH_PX = 48
 MIN_VOXELS = 30
-_FLAT_ABOVE = 200_000
-_BEYOND_SHARE = 0.15
 STRUCTURES = tuple(structures.names())
+# The code of regions that have no name, behind those of the structures.
+NAMELESS = len(STRUCTURES)
 
-# Shares of the samples. "beyond" are the slices past a mask's ends, where it is empty and the structure may go on.
-KINDS = (*LOCAL_KINDS, "merge", "swap", "mirror", "astray", "beyond", "volume")
-# "volume" are whole masks damaged by `segae.perturb`, five slices of each: ten times dearer, so few and small.
-_SHARES = np.array([0.06, 0.11, 0.11, 0.06, 0.11, 0.09, 0.06, 0.07, 0.04, 0.04, 0.03, 0.07, 0.03, 0.03, 0.09, 0.02])
-_SLICES_PER_VOLUME = 5
+# Kinds of spoiled masks and their shares. "engine" is one of the many errors of `segae.perturb`, for masks that are
+# small enough to be spoiled in passing; "network" is what a segmentation network made of the scan, where there is any.
+SHARES = {
+    "untouched": 0.07, "erode": 0.08, "dilate": 0.08, "jitter": 0.06, "elastic": 0.06, "shift": 0.06, "scale": 0.03,
+    "cut": 0.04, "truncate": 0.08, "islands": 0.03, "holes": 0.03, "merge": 0.03, "swap": 0.07, "mirror": 0.02,
+    "astray": 0.02, "engine": 0.24, "network": 0.10,
+}  # fmt: skip
+KINDS = tuple(SHARES)
+_ENGINE_VOXELS = 500_000
+# Slices that are taken of one spoiled mask: inside, and beyond its ends.
+_INSIDE, _BEYOND = 6, 1
 
 
 @dataclass(frozen=True)
@@ -53,16 +65,18 @@ class Samples:
 
     Attributes
     ----------
-    slices : uint8 [n, channels, h, w]
-        Network input times 255.
+    slices : uint8 [n, h, w, channels]
+        Network input times 255, channels last as convolutions like them.
     truth : uint8 [n, TRUTH_PX, TRUTH_PX]
         Share of each pixel that the structure covers, times 255.
     structure, kind : int16 [n]
-        Index into `STRUCTURES` and `KINDS`.
+        Index into `STRUCTURES` (or `NAMELESS`) and `KINDS`.
     pixels : int32 [n, 3]
         Voxels of the whole slice shared by mask and truth, of the mask, of the truth.
     fraction : float32 [n]
         Share of the crop that the structure covers.
+    whole : float32 [n, 2]
+        Precision and recall of the whole mask.
     """
 
     slices: npt.NDArray[np.uint8]
@@ -71,6 +85,7 @@ class Samples:
     kind: npt.NDArray[np.int16]
     pixels: npt.NDArray[np.int32]
     fraction: npt.NDArray[np.float32]
+    whole: npt.NDArray[np.float32]
 
     def __len__(self) -> int:
         return len(self.structure)
@@ -94,122 +109,113 @@ class Visit:
         self._targets: dict[str, Target] = {}
         self._boxes = structure_boxes(self.scan)
         self.names = sorted(self._boxes)
+        # Mask and truth on the scan's grid, empty between two draws.
+        self._given = np.zeros(scan.image.shape, np.uint8)
+        self._truth = np.zeros(scan.image.shape, np.uint8)
 
     def draw(self, count: int) -> Samples:
         """Draw samples, structures evenly."""
         rows: list[Samples] = []
-        while len(rows) < count:
+        while sum(map(len, rows)) < count:
             name = self.names[self.rng.integers(len(self.names))]
-            kind = KINDS[self.rng.choice(len(KINDS), p=_SHARES / _SHARES.sum())]
-            if kind == "volume":
-                target = self._target(name)
-                rows += [] if target.flat else self._draw_volume(target)
-            elif (sample := self._draw_one(name, kind)) is not None:
-                rows.append(sample)
-        return Samples.join(rows[:count])
-
-    def _draw_volume(self, target: Target) -> list[Samples]:
-        """Slices of a mask that the perturbation engine damaged as a whole, and of what lies beyond its ends."""
-        low, shape = target.low, target.mask.shape
-        box = tuple(slice(begin, begin + extent) for begin, extent in zip(low, shape, strict=True))
-        made = perturb_many(
-            target.mask.view(np.uint8),
-            1,
-            image=self.scan.image[box],
-            labelmap=self.scan.labelmap[box],
-            spacing=self.scan.spacing_mm,
-            seed=self.rng,
-            threads=1,
-        )[0].mask.astype(bool)
-        filled = np.flatnonzero(made.any(axis=(1, 2))) + low[0]
-        if not len(filled):
-            return []
-        steps = context_steps(self.scan.spacing_mm)
-        samples = []
-        for _ in range(_SLICES_PER_VOLUME):
-            z = end = int(self.rng.choice(filled))
-            if self.rng.random() < _BEYOND_SHARE:
-                z, end = self._past_end(filled)
-            if 0 <= z < self.scan.image.shape[0]:
-                given = paste(self.scan, target, _planes_of(made, z + steps - low[0]))
-                around = paste(self.scan, target, made[end - low[0]][None])[0]
-                samples.append(cut_sample(self.scan, target, given, z, bounds(around), "volume"))
-        return samples
-
-    def _past_end(self, filled: npt.NDArray[np.int64]) -> tuple[int, int]:
-        """Slice beyond one of a mask's ends, where the recipe would look, and that end."""
-        sign = int(self.rng.choice([-1, 1]))
-        end = int(filled[-1 if sign > 0 else 0])
-        return end + sign * max(1, round(float(self.rng.choice(RECIPE.beyond_mm)) / self.scan.spacing_mm[0])), end
+            kind = KINDS[self.rng.choice(len(KINDS), p=_PROBABILITIES)]
+            rows += self._draw_mask(self._target(name), kind)
+        return Samples.join(rows).take(np.arange(count))
 
     def _target(self, name: str) -> Target:
         if name not in self._targets:
-            self._targets[name] = target_of(self.scan, name, self._boxes[name], flat_above=_FLAT_ABOVE)
+            self._targets[name] = target_of(self.scan, name, self._boxes[name])
         return self._targets[name]
 
-    def _draw_one(self, name: str, kind: str) -> Samples | None:
-        target, rng = self._target(name), self.rng
-        steps = context_steps(self.scan.spacing_mm)
-        filled = np.flatnonzero(target.mask.any(axis=(1, 2))) + target.low[0]
-        z = int(rng.choice(filled))
-        if kind == "beyond":
-            return self._draw_beyond(target, filled, steps)
-        planes = z + steps
-        given = self._given(target, planes, kind)
-        if given is None or not given[len(steps) // 2].any():
-            return None
-        return cut_sample(self.scan, target, given, z, bounds(given[len(steps) // 2]), kind)
+    def _draw_mask(self, target: Target, kind: str) -> list[Samples]:
+        """Some slices of one spoiled mask; none where the structure cannot be spoiled so."""
+        self._truth[target.box] = target.mask
+        try:
+            if self._paint(target, kind):
+                return [cut_samples(self.scan, target, self._given, self._truth, kind, self.rng)]
+            return []
+        finally:
+            self._truth[target.box] = 0
+            self._given[:] = 0
 
-    def _given(self, target: Target, planes: npt.NDArray[np.int64], kind: str) -> Bool | None:
-        """Spoiled mask on planes of the scan [k, y, x]."""
-        rng = self.rng
+    def _paint(self, target: Target, kind: str) -> bool:
+        """Put the spoiled mask into `_given`; False where there is none."""
         if kind in LOCAL_KINDS:
-            return paste(self.scan, target, spoil(target, planes - target.low[0], kind, rng.uniform(0.02, 1), rng))
-        if kind == "merge":
-            own, other = self._local(target, planes), self._other(target, planes)
-            return None if other is None else own | other
-        if kind == "swap":
-            return self._other(target, planes)
-        own = self._local(target, planes)
-        if kind == "mirror":
-            return np.ascontiguousarray(own[:, :, ::-1])
-        step = rng.integers(-np.array(own.shape[1:]) // 2, np.array(own.shape[1:]) // 2 + 1)
-        return np.roll(own, step, axis=(1, 2))
+            self._given[target.box] = spoil(target, kind, self.rng.uniform(0.02, 1), self.rng)
+        elif kind == "engine":
+            return self._paint_engine(target)
+        elif kind == "network":
+            return self._paint_network(target)
+        elif kind in ("merge", "swap"):
+            return self._paint_other(target, keep=kind == "merge")
+        else:
+            self._given[target.box] = self._slightly_spoiled(target)
+            if kind == "mirror":
+                self._given[:] = self._given[:, :, ::-1].copy()
+            else:
+                step = self.rng.integers(-np.array(self._given.shape) // 3, np.array(self._given.shape) // 3 + 1)
+                self._given[:] = np.roll(self._given, step // [5, 1, 1], axis=(0, 1, 2))
+        return bool(self._given.any())
 
-    def _local(self, target: Target, planes: npt.NDArray[np.int64]) -> Bool:
+    def _slightly_spoiled(self, target: Target) -> Bool:
         kind = str(self.rng.choice(["untouched", "elastic", "erode", "dilate"]))
-        wanted = self.rng.uniform(0.7, 1)
-        return paste(self.scan, target, spoil(target, planes - target.low[0], kind, wanted, self.rng))
+        return spoil(target, kind, self.rng.uniform(0.7, 1), self.rng)
 
-    def _other(self, target: Target, planes: npt.NDArray[np.int64]) -> Bool | None:
-        """Another structure of the same slice; the kind that networks confuse, more often than not."""
-        middle = int(planes[len(planes) // 2])
-        near = np.unique(self.scan.labelmap[middle])
-        here = [n for n in self.names if n != target.name and np.isin(self.scan.parts[n], near).any()]
-        here = [n for n in here if not set(self.scan.parts[n]) & set(self.scan.parts[target.name])]
-        alike = [n for n in here if structures.get(n).group == structures.get(target.name).group]
-        pool = alike if alike and self.rng.random() < 0.6 else here
+    def _paint_engine(self, target: Target) -> bool:
+        """One of the errors of `segae.perturb`."""
+        if target.mask.size > _ENGINE_VOXELS:
+            return False
+        made = perturb_many(
+            target.mask.view(np.uint8),
+            1,
+            image=self.scan.image[target.box],
+            labelmap=self.scan.labelmap[target.box],
+            spacing=self.scan.spacing_mm,
+            seed=self.rng,
+            threads=1,
+        )[0].mask
+        self._given[target.box] = made
+        return bool(made.any())
+
+    def _paint_network(self, target: Target) -> bool:
+        """What a network that did not learn from this scan took for the structure."""
+        if not self.scan.predictions:
+            return False
+        predicted = self.scan.predictions[self.rng.integers(len(self.scan.predictions))]
+        # A prediction far away from the structure counts too, but not the whole scan need be searched.
+        margin = tuple(slice(max(0, s.start - 20), s.stop + 20) for s in target.box)
+        made = np.isin(predicted[margin], self.scan.parts[target.name])
+        self._given[margin] = made
+        return int(np.count_nonzero(made)) >= MIN_VOXELS
+
+    def _paint_other(self, target: Target, *, keep: bool) -> bool:
+        """Another structure, more often than not one that is easily confused; with the own one, if that is kept."""
+        other = self._other(target)
+        if other is None:
+            return False
+        self._given[other.box] = self._slightly_spoiled(other)
+        if keep:
+            self._given[target.box] |= self._slightly_spoiled(target)
+        return bool(self._given.any())
+
+    def _other(self, target: Target) -> Target | None:
+        own = set(self.scan.parts[target.name])
+        known = [n for n in self.names if n != target.name and not own & set(self.scan.parts[n])]
+        alike = [n for n in known if _group(n) == _group(target.name)]
+        pool = alike if alike and self.rng.random() < 0.7 else known
         if not pool:
             return None
-        return self._local(self._target(pool[self.rng.integers(len(pool))]), planes)
+        middle = self._boxes[target.name].sum(axis=0)
+        away = [float(np.linalg.norm((self._boxes[n].sum(axis=0) - middle) * self.scan.spacing_mm)) for n in pool]
+        near = [pool[i] for i in np.argsort(away)[:4]]
+        return self._target(near[self.rng.integers(len(near))])
 
-    def _draw_beyond(
-        self, target: Target, filled: npt.NDArray[np.int64], steps: npt.NDArray[np.int64]
-    ) -> Samples | None:
-        """Slice past an end of the mask, which is the structure's end or, more often, too early."""
-        rng = self.rng
-        sign = int(rng.choice([-1, 1]))
-        end = int(filled[-1 if sign > 0 else 0]) if rng.random() < 0.4 else int(rng.choice(filled))
-        step = max(1, round(float(rng.choice(RECIPE.beyond_mm)) / self.scan.spacing_mm[0]))
-        z = end + sign * step
-        if not 0 <= z < self.scan.image.shape[0]:
-            return None
-        planes = np.append(z + steps, end)
-        given = self._local(target, planes)
-        given[(planes - end) * sign > 0] = False
-        if not given[-1].any():
-            return None
-        return cut_sample(self.scan, target, given[:-1], z, bounds(given[-1]), "beyond")
+
+_PROBABILITIES = np.array(list(SHARES.values())) / sum(SHARES.values())
+
+
+def _group(name: str) -> str:
+    return structures.get(name).group if name in STRUCTURES else "region"
 
 
 def structure_boxes(scan: LabelledScan, threads: int = 1) -> dict[str, npt.NDArray[np.int64]]:
@@ -223,71 +229,48 @@ def structure_boxes(scan: LabelledScan, threads: int = 1) -> dict[str, npt.NDArr
     return boxes
 
 
-def _planes_of(mask: Bool, planes: npt.NDArray[np.int64]) -> Bool:
-    """Slices of a mask, empty where it has none."""
-    known = (planes >= 0) & (planes < len(mask))
-    return mask[np.clip(planes, 0, len(mask) - 1)] & known[:, None, None]
-
-
-def context_steps(spacing_mm: tuple[float, float, float]) -> npt.NDArray[np.int64]:
-    """Slices that the recipe's channels look at, as distances in slices, sorted; symmetric about 0."""
-    spec = {round(c.offset_mm / spacing_mm[0]) or int(np.sign(c.offset_mm)) for c in RECIPE.channels}
-    return np.array(sorted(spec), np.int64)
-
-
-def paste(scan: LabelledScan, target: Target, planes: Bool) -> Bool:
-    """Planes of a target's box, on the scan's whole planes."""
-    whole = np.zeros((len(planes), *scan.image.shape[1:]), bool)
-    (_, y, x), (_, h, w) = target.low, planes.shape
-    whole[:, y : y + h, x : x + w] = planes
-    return whole
-
-
-def bounds(plane: Bool) -> npt.NDArray[np.float64]:
-    """First row, end row, first column, end column of what is filled, [1, 4]."""
-    rows, columns = np.flatnonzero(plane.any(axis=1)), np.flatnonzero(plane.any(axis=0))
-    return np.array([[rows[0], rows[-1] + 1, columns[0], columns[-1] + 1]], np.float64)
-
-
-def cut_sample(
-    scan: LabelledScan, target: Target, given: Bool, z: int, box: npt.NDArray[np.float64], kind: str
+def cut_samples(
+    scan: LabelledScan,
+    target: Target,
+    given: npt.NDArray[np.uint8],
+    truth: npt.NDArray[np.uint8],
+    kind: str,
+    rng: np.random.Generator,
 ) -> Samples:
-    """Cut one sample.
+    """Cut some of the slices that the engine would look at.
 
     Parameters
     ----------
     scan, target
-        Where the truth is.
-    given : bool [k, y, x]
-        The mask on the slices that `context_steps` names.
-    z : int
-        The slice that is judged.
-    box : float64 [1, 4]
-        Bounds of the mask that the crop is placed around.
+        Where `truth` comes from.
+    given, truth : uint8 [z, y, x]
+        0 and 1, on the scan's grid; `given` is not empty.
     kind : str
         Recorded.
+    rng : Generator
+        Chooses the slices.
     """
-    steps = context_steps(scan.spacing_mm)
-    low, high = max(z + int(steps[0]), 0), min(z + int(steps[-1]) + 1, scan.image.shape[0])
-    mask = np.zeros((high - low, *scan.image.shape[1:]), np.uint8)
-    for step, plane in zip(steps, given, strict=True):
-        if low <= z + step < high:
-            mask[z + step - low] = plane
-    crop = crop_boxes(box, RECIPE.crop, scan.spacing_mm, scan.image.shape)
-    slices = _core.sample(scan.image[low:high], mask, sample_spec(RECIPE, scan.spacing_mm), [z - low], crop, [1], 1)
-    truth_plane = np.zeros((1, *scan.image.shape[1:]), bool)
-    if 0 <= z - target.low[0] < len(target.mask):
-        truth_plane = paste(scan, target, target.mask[z - target.low[0]][None])
-    truth = _core.sample(scan.image[z : z + 1], truth_plane.view(np.uint8), _TRUTH_SPEC, [0], crop, [1], 1)[:, 0]
-    middle = given[len(steps) // 2]
-    shared = int(np.count_nonzero(middle & truth_plane[0]))
+    found = LabelScan.from_core(_core.scan(given, 1)["labels"][0])
+    plan = plan_slices(given, found, RECIPE, scan.spacing_mm, 1)
+    inside, beyond = np.flatnonzero(plan.area > 0), np.flatnonzero(plan.area == 0)
+    some = np.concatenate([rng.permutation(inside)[:_INSIDE], rng.permutation(beyond)[:_BEYOND]])
+    index, crop, ones = plan.index[some], plan.crop[some], np.ones(len(some), np.int64)
+    slices = cut(scan.image, given, RECIPE, scan.spacing_mm, index, crop, ones, 1)
+    seen = _core.sample(scan.image, truth, _TRUTH_SPEC, index, crop, ones, 1)[:, 0]
+    pixels = [
+        (np.count_nonzero(given[z] & truth[z]), np.count_nonzero(given[z]), np.count_nonzero(truth[z])) for z in index
+    ]
+    shared, wanted = int(np.count_nonzero(given[target.box] & target.mask)), int(np.count_nonzero(target.mask))
+    whole = np.array([shared / found.voxels, shared / max(wanted, 1)], np.float32)
+    structure = STRUCTURES.index(target.name) if target.name in STRUCTURES else NAMELESS
     return Samples(
-        slices=np.rint(slices * 255).astype(np.uint8),
-        truth=np.rint(truth * 255).astype(np.uint8),
-        structure=np.array([STRUCTURES.index(target.name)], np.int16),
-        kind=np.array([KINDS.index(kind)], np.int16),
-        pixels=np.array([[shared, np.count_nonzero(middle), np.count_nonzero(truth_plane)]], np.int32),
-        fraction=np.array([truth.mean()], np.float32),
+        slices=np.ascontiguousarray(np.rint(slices * 255).astype(np.uint8).transpose(0, 2, 3, 1)),
+        truth=np.rint(seen * 255).astype(np.uint8),
+        structure=np.full(len(some), structure, np.int16),
+        kind=np.full(len(some), KINDS.index(kind), np.int16),
+        pixels=np.array(pixels, np.int32),
+        fraction=seen.mean(axis=(1, 2)).astype(np.float32),
+        whole=np.tile(whole, (len(some), 1)),
     )
 
 

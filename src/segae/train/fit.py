@@ -294,7 +294,6 @@ class Jitter:
     def __call__(self, slices: Tensor) -> Tensor:
         """Changed copy of slices [n, c, h, w], n at most the batch."""
         n, _, height, width = slices.shape
-        rows, columns = RECIPE.size_px
         gain = 1 + 0.08 * torch.randn(n, 1, 1, 1) * self._image
         bias = 0.03 * torch.randn(n, len(self._image), 1, 1) * self._image + 0.5 * (1 - gain)
         top, left = (

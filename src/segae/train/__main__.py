@@ -1,4 +1,4 @@
-"""Command line of training: ``python -m segae.train fit | export | evaluate | synth | text``."""
+"""Command line of training: ``python -m segae.train fit | export | evaluate | segment | synth | text``."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ def main(arguments: list[str] | None = None) -> int:
     _add_fit(commands.add_parser("fit", help="train the judge and write its model file"))
     _add_export(commands.add_parser("export", help="write the model file of a checkpoint"))
     _add_evaluate(commands.add_parser("evaluate", help="figures of a model file on labelled scans"))
+    _add_segment(commands.add_parser("segment", help="segmentation networks at several stages, and their predictions"))
     _add_synth(commands.add_parser("synth", help="synthetic scans: a sheet to look at, or files"))
     _add_text(commands.add_parser("text", help="how similar the names of structures look to the network"))
     chosen = parser.parse_args(arguments)
@@ -104,6 +105,29 @@ def _evaluate(chosen: argparse.Namespace) -> int:
 
         draw_failures(Engine(chosen.model), cases, whole, chosen.failures)
     sys.stdout.write((chosen.out / "figures.md").read_text())
+    return 0
+
+
+def _add_segment(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data", type=Path, required=True, help="folder with cases.csv and the scans")
+    parser.add_argument("--out", type=Path, required=True, help="folder for checkpoints and predictions")
+    parser.add_argument("--stages", type=int, nargs="+", help="steps after which the networks are kept; the last ends")
+    parser.add_argument("--use", nargs="+", default=["train"], help="cases to predict (default: train)")
+    parser.add_argument("--leave-out", nargs="*", help="training cases that neither network learns from")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.set_defaults(run=_segment)
+
+
+def _segment(chosen: argparse.Namespace) -> int:
+    import torch
+
+    from segae.train.data import HELD_OUT
+    from segae.train.segmenter import Plan, run
+
+    torch.set_num_threads(chosen.threads)
+    leave_out = HELD_OUT if chosen.leave_out is None else tuple(chosen.leave_out)
+    plan = Plan(stages=tuple(sorted(chosen.stages))) if chosen.stages else Plan()
+    run(chosen.data, chosen.out, plan, leave_out, tuple(chosen.use))
     return 0
 
 

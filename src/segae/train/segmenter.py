@@ -53,6 +53,7 @@ class Segmenter(nn.Module):
         self.down = nn.ModuleList(_block(a, b) for a, b in zip((channels, *w[:-1]), w, strict=True))
         self.up = nn.ModuleList(_block(a + b, a) for a, b in pairwise(w))
         self.out = nn.Conv2d(width, structures, 1)
+        assert self.out.bias is not None
         nn.init.constant_(self.out.bias, -4.0)  # most of a slice is none of it
 
     def forward(self, x: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segae import structures
-from segae.assessment import Assessment, SliceScore
+from segae.assessment import Assessment, ExpectedMask, SliceScore
 from segae.audit.contours import svg_path
 from segae.audit.results import MaskRow
 from segae.audit.verdict import wrong_mm2
@@ -26,7 +26,7 @@ from segae.volume import Volume, load, load_pair
 Array = npt.NDArray[Any]
 
 _MARGIN_MM = 20.0
-_LEAST_SIDE_MM = 90.0
+_LEAST_SIDE_MM = 70.0
 _PX = (160, 300)  # fewest and most pixels of a plane's side
 _WEBP_QUALITY = 62
 _WINDOWS_HU = {"lung": (-1000.0, 250.0), "bone": (-250.0, 1050.0), "soft": (-160.0, 240.0)}
@@ -124,7 +124,9 @@ def _on_grid(ct: Volume, path: str) -> Volume:
 
 def _draw(engine: Engine, ct: Volume, volume: Volume, row: MaskRow, kind: str) -> Picture:
     labels = row.labels or (1,)
-    mask = np.isin(volume.array, labels)
+    mask = volume.array == labels[0]
+    for label in labels[1:]:
+        mask |= volume.array == label
     found = engine.assess(
         ct.array, mask, row.structure, spacing=ct.spacing_mm, error_map=engine.expects_masks
     )  # bare arrays in LPS: slices and boxes come back along z, y, x
@@ -152,9 +154,9 @@ def _draw(engine: Engine, ct: Volume, volume: Volume, row: MaskRow, kind: str) -
         planes.append(
             Plane(
                 name,
-                view.webp(ct.array.take(at, axis=fixed), window),
+                view.webp(_plane(ct.array, fixed, at), window),
                 side_mm,
-                view.outline(mask.take(at, axis=fixed)),
+                view.outline(_plane(mask, fixed, at)),
                 view.outline(expected.plane(fixed, at)) if expected.known else "",
                 view.place(position[rows], position[columns]),
             )
@@ -166,6 +168,11 @@ def _draw(engine: Engine, ct: Volume, volume: Volume, row: MaskRow, kind: str) -
     return Picture(tuple(planes), volume.source_index(0, z), in_file)
 
 
+def _plane(array: Array, axis: int, at: int) -> Array:
+    view: Array = np.moveaxis(array, axis, 0)[at]
+    return view
+
+
 class _Expected:
     """The expected mask on whole planes, from the slices that the model looked at.
 
@@ -173,56 +180,75 @@ class _Expected:
     """
 
     def __init__(self, found: Assessment, shape: tuple[int, ...]) -> None:
-        self._shape = shape
-        self._maps = {s.index: s.expected.on_slice(shape[1:]) for s in found.slices if s.expected is not None}
-        self.known = bool(self._maps)
+        maps = {s.index: s.expected for s in found.slices if s.expected is not None}
+        assert found.bbox is not None
+        self.known = bool(maps)
         self.box = np.array([[np.inf] * 3, [-np.inf] * 3])
-        for index, probability in self._maps.items():
+        self._shape = shape
+        # Rows and columns that the mask or any map touches; maps are drawn on these only.
+        sides = [(found.bbox[1], found.bbox[2]), *(expected.box for expected in maps.values())]
+        low = [max(0, math.floor(min(side[axis][0] for side in sides))) for axis in range(2)]
+        high = [min(shape[axis + 1], math.ceil(max(side[axis][1] for side in sides))) for axis in range(2)]
+        self.window = (slice(low[0], high[0]), slice(low[1], high[1]))
+        self._maps: dict[int, Array] = {}
+        for index, expected in maps.items():
+            (row0, row1), (column0, column1) = expected.box
+            moved = ExpectedMask(
+                expected.probability, ((row0 - low[0], row1 - low[0]), (column0 - low[1], column1 - low[1]))
+            )
+            probability = moved.on_slice((high[0] - low[0], high[1] - low[1]))
+            self._maps[index] = probability
             inside = probability > 0.5
             if inside.any():
-                rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
+                rows = np.flatnonzero(inside.any(axis=1)) + low[0]
+                columns = np.flatnonzero(inside.any(axis=0)) + low[1]
                 self.box[0] = np.minimum(self.box[0], (index, rows[0], columns[0]))
                 self.box[1] = np.maximum(self.box[1], (index + 1, rows[-1] + 1, columns[-1] + 1))
 
-    def at(self, index: int) -> Array | None:
-        """Probabilities [y, x] of a slice that the model looked at."""
-        return self._maps.get(index)
+    def in_window(self, index: int) -> npt.NDArray[np.bool_]:
+        """What is expected in a slice that the model looked at, on the rows and columns of `window`."""
+        inside: npt.NDArray[np.bool_] = self._maps[index] > 0.5
+        return inside
 
     def plane(self, fixed: int, at: int) -> Array:
         """Probabilities on one plane; axial ones must be among the slices that the model looked at."""
+        plane = np.zeros([extent for axis, extent in enumerate(self._shape) if axis != fixed], np.float32)
         if fixed == 0:
-            return self._maps[at]
-        known = sorted(self._maps)
-        lines = np.stack([self._maps[index].take(at, axis=fixed - 1) for index in known])
+            plane[self.window] = self._maps[at]
+        else:
+            plane[:, self.window[2 - fixed]] = self._between_slices(fixed - 1, at - self.window[fixed - 1].start)
+        return plane
+
+    def _between_slices(self, axis: int, at: int) -> Array:
+        """One line of every slice; slices that the model did not look at lie between two that it did."""
+        known = np.array(sorted(self._maps))
+        lines = np.stack([self._maps[int(index)].take(at, axis=axis) for index in known])
         bounded = np.clip(lines, _LEAST_PROBABILITY, 1 - _LEAST_PROBABILITY)
         odds = np.log(bounded / (1 - bounded))
-        wanted = np.arange(self._shape[0])
-        above = np.clip(np.searchsorted(known, wanted), 1, max(1, len(known) - 1))
+        z = np.arange(self._shape[0])
         if len(known) == 1:
-            return np.where((wanted == known[0])[:, None], lines[0], 0.0)
-        low, high = np.array(known)[above - 1], np.array(known)[above]
-        share = np.clip((wanted - low) / (high - low), 0, 1)[:, None]
+            return np.where((z == known[0])[:, None], lines[0], 0.0)
+        above = np.clip(np.searchsorted(known, z), 1, len(known) - 1)
+        share = np.clip((z - known[above - 1]) / (known[above] - known[above - 1]), 0, 1)[:, None]
         between = 1 / (1 + np.exp(-((1 - share) * odds[above - 1] + share * odds[above])))
-        return np.where(((wanted >= known[0]) & (wanted <= known[-1]))[:, None], between, 0.0)
+        return np.where(((z >= known[0]) & (z <= known[-1]))[:, None], between, 0.0)
 
 
 def _worst_place(found: Assessment, mask: npt.NDArray[np.bool_], expected: _Expected) -> tuple[int, int, int]:
     """Slice, row and column through the largest disagreement; where there is none, through the largest slice."""
-    wrong: Array
     if expected.known:
-        differs = {s.index: mask[s.index] != (expected.plane(0, s.index) > 0.5) for s in found.slices}
+        differs = {s.index: mask[s.index][expected.window] != expected.in_window(s.index) for s in found.slices}
         index = max(differs, key=lambda i: (int(differs[i].sum()), -i))
         wrong = differs[index]
     else:
         amount = [wrong_mm2(s) if not math.isnan(s.precision) else s.area_mm2 * (1 - _dice(s)) for s in found.slices]
         index = found.slices[int(np.argmax(amount))].index
-        wrong = mask[index]
+        wrong = mask[index][expected.window]
     if not wrong.any():
         index = max(found.slices, key=lambda s: s.area_mm2).index
-        wrong = mask[index]
-    row = int(np.argmax(wrong.sum(axis=1)))
-    column = int(np.argmax(wrong.sum(axis=0)))
-    return index, row, column
+        wrong = mask[index][expected.window]
+    rows, columns = expected.window
+    return index, rows.start + int(np.argmax(wrong.sum(axis=1))), columns.start + int(np.argmax(wrong.sum(axis=0)))
 
 
 def _dice(score: SliceScore) -> float:

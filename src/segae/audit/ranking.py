@@ -29,6 +29,8 @@ from segae.audit.outliers import cohort_flags, group_numbers, groups, robust_sca
 from segae.audit.results import MaskRow
 from segae.errors import ParameterError
 
+Float64 = npt.NDArray[np.float64]
+
 Severity = Literal["failed", "wrong", "open", "empty"]
 
 STRONG_FLAGS = ("not_ct", "outside_body", "wrong_side", "implausible_volume", "rarely_empty")
@@ -38,7 +40,8 @@ WEAK_SIGN = 1.26
 _ORDER: tuple[Severity, ...] = ("failed", "wrong", "open", "empty")
 # Differences below this are within the error of the judge, however closely the masks of a structure agree.
 _LEAST_SCALE = 0.03
-# A structure's own median and scale count as n masks, those of the whole dataset as this many.
+# Of so few masks, half may be bad, and their median and scale say nothing. Of n more, they count for n / (n + prior).
+_TOO_FEW = 4
 _PRIOR_MASKS = 5
 # No structure takes more than so many times its even share of a budget while others have masks to show.
 _SHARES = 2
@@ -59,6 +62,8 @@ class Ranked:
         signs add; nan where there is no Dice.
     percentile : float
         Share in percent of its structure's scored masks that have a lower Dice; nan where there is no Dice.
+    cohort : int
+        How many scored masks its structure has.
     flags : tuple of Flag
         The mask's own, then those of the comparison with its cohort.
     """
@@ -68,13 +73,24 @@ class Ranked:
     severity: Severity
     suspicion: float
     percentile: float
+    cohort: int
     flags: tuple[Flag, ...]
+
+
+@dataclass(frozen=True)
+class _Comparison:
+    """Of each mask with its structure; see `Ranked`."""
+
+    suspicion: Float64
+    percentile: Float64
+    cohort: npt.NDArray[np.intp]
 
 
 def rank(masks: Sequence[MaskRow]) -> list[Ranked]:
     """Order masks from the one to look at first to the last; ties by structure, case and source."""
     flags = [(*mask.flags, *extra) for mask, extra in zip(masks, cohort_flags(masks), strict=True)]
-    suspicion, percentile = _compare(masks)
+    compared = _compare(masks)
+    suspicion = compared.suspicion
     for i, found in enumerate(flags):
         suspicion[i] += WEAK_SIGN * sum(flag.name in WEAK_FLAGS for flag in found)
     severities = [_severity(mask, found) for mask, found in zip(masks, flags, strict=True)]
@@ -85,7 +101,10 @@ def rank(masks: Sequence[MaskRow]) -> list[Ranked]:
         return _ORDER.index(severities[i]), -score, mask.structure, mask.case_id, mask.source
 
     return [
-        Ranked(masks[i], place, severities[i], float(suspicion[i]), float(percentile[i]), flags[i])
+        Ranked(
+            masks[i], place, severities[i], float(suspicion[i]), float(compared.percentile[i]), int(compared.cohort[i]),
+            flags[i],
+        )  # fmt: skip
         for place, i in enumerate(sorted(range(len(masks)), key=key), 1)
     ]
 
@@ -133,25 +152,36 @@ def _severity(mask: MaskRow, flags: Sequence[Flag]) -> Severity:
     return "empty" if "empty" in names else "open"
 
 
-def _compare(masks: Sequence[MaskRow]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Robust z-score of each Dice within its structure, positive for bad ones, and percentile."""
+def _compare(masks: Sequence[MaskRow]) -> _Comparison:
+    """Robust z-score of each Dice within its structure, positive for bad ones, percentile and size of the cohort.
+
+    A structure's median and scale are drawn towards those of the whole dataset, all the more the fewer masks it has:
+    of two livers, one of which is bad, nobody can tell what livers are like here.
+    """
     dice = np.array([mask.dice for mask in masks], np.float64)
-    suspicion, percentile = np.full(len(masks), np.nan), np.full(len(masks), np.nan)
+    found = _Comparison(np.full(len(masks), np.nan), np.full(len(masks), np.nan), np.zeros(len(masks), np.intp))
     cohorts = groups(group_numbers([mask.structure for mask in masks]), ~np.isnan(dice))
     if not cohorts:
-        return suspicion, percentile
-    middle_of_all = float(np.median(dice[np.concatenate(cohorts)]))
-    scale_of_all = float(
-        robust_scale(np.concatenate([dice[index] - np.median(dice[index]) for index in cohorts if index.size > 1] or
-                                    [np.zeros(1)]))
-    )  # fmt: skip
-    for index in cohorts:
-        n = index.size
-        middle = (n * float(np.median(dice[index])) + _PRIOR_MASKS * middle_of_all) / (n + _PRIOR_MASKS)
-        variance = (n * float(robust_scale(dice[index])) ** 2 + _PRIOR_MASKS * scale_of_all**2) / (n + _PRIOR_MASKS)
-        suspicion[index] = (middle - dice[index]) / max(math.sqrt(variance), _LEAST_SCALE)
-        percentile[index] = 100 * np.searchsorted(np.sort(dice[index]), dice[index]) / n
-    return suspicion, percentile
+        return found
+    median_of_all = float(np.median(dice[np.concatenate(cohorts)]))
+    trust = [_trust(index.size) for index in cohorts]
+    below = [
+        own * float(np.median(dice[index])) + (1 - own) * median_of_all - dice[index]
+        for index, own in zip(cohorts, trust, strict=True)
+    ]
+    variance_of_all = float(robust_scale(np.concatenate(below))) ** 2
+    for index, own, distance in zip(cohorts, trust, below, strict=True):
+        variance = own * float(robust_scale(dice[index])) ** 2 + (1 - own) * variance_of_all
+        found.suspicion[index] = distance / max(math.sqrt(variance), _LEAST_SCALE)
+        found.percentile[index] = 100 * np.searchsorted(np.sort(dice[index]), dice[index]) / index.size
+        found.cohort[index] = index.size
+    return found
+
+
+def _trust(n: int) -> float:
+    """Weight of n masks' own median and scale, in [0, 1)."""
+    usable = max(0, n - _TOO_FEW)
+    return usable / (usable + _PRIOR_MASKS)
 
 
 def _one_of_a_broken_case(entries: Sequence[Ranked]) -> list[Ranked]:

@@ -85,7 +85,7 @@ def write_report(
     results = load(out)
     ranked = rank(results.masks)
     chosen = choose(ranked, DEFAULT_BUDGET if budget is None else budget)
-    verdicts = [verdict(entry.mask, entry.flags) for entry in ranked]
+    verdicts = [verdict(entry) for entry in ranked]
     drawn = _draw(results, _to_picture(ranked, chosen, pictures), verdicts, device, threads, progress)
 
     folder = results.out / PICTURES

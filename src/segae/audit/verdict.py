@@ -6,7 +6,8 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from segae.assessment import Flag, SliceScore
+from segae.assessment import SliceScore
+from segae.audit.ranking import Ranked
 from segae.audit.results import MaskRow
 
 # Kinds of trouble, gravest first, with the words that the report shows.
@@ -19,12 +20,13 @@ KINDS = {
     "rarely_empty": "empty",
     "truncated": "end missing",
     "fragmented": "fragments",
-    "elsewhere": "wrong place or shape",
+    "elsewhere": "wrong shape",
     "too_large": "too large",
     "too_small": "too small",
     "low_score": "low score",
     "odd_volume": "odd volume",
     "odd_position": "odd position",
+    "usual": "as usual",
     "looks_right": "looks right",
     "empty": "empty",
 }
@@ -34,6 +36,9 @@ _DECISIVE = ("not_ct", "outside_body", "wrong_side", "implausible_volume", "rare
 _BESIDE = ("truncated", "fragmented", "odd_volume", "odd_position")
 # From this Dice on, two careful readers differ as much.
 _GOOD_DICE = 0.85
+# In a cohort of so many, a mask that is no further below the others than this is as good as they usually are.
+_COHORT = 10
+_UNUSUAL = 1.5
 # Precision and recall closer than this do not tell too large from too small.
 _UNDECIDED = 0.08
 # An error is said to lie in some slices when they hold most of it and are not most of the mask.
@@ -49,16 +54,10 @@ class Verdict:
     sentence: str
 
 
-def verdict(mask: MaskRow, flags: Sequence[Flag]) -> Verdict:
-    """Say what segae thinks is wrong with a mask.
-
-    Parameters
-    ----------
-    mask : MaskRow
-    flags : sequence of Flag
-        The mask's own and those of its cohort, as in `segae.audit.ranking.Ranked`.
-    """
-    said = {flag.name: flag.detail for flag in flags}
+def verdict(entry: Ranked) -> Verdict:
+    """Say what segae thinks is wrong with a mask, given how it compares with the others of its structure."""
+    mask = entry.mask
+    said = {flag.name: flag.detail for flag in entry.flags}
     if mask.error is not None:
         return Verdict("failed", mask.error)
     for name in _DECISIVE:
@@ -66,12 +65,11 @@ def verdict(mask: MaskRow, flags: Sequence[Flag]) -> Verdict:
             return Verdict(name, said[name])
     if "empty" in said:
         return Verdict("empty", said["empty"])
-    if math.isnan(mask.precision):
-        kind, sentence = _without_sides(mask)
-    else:
-        kind, sentence = _of_sides(mask)
+    kind, sentence = _of_score(mask)
     beside = [name for name in _BESIDE if name in said]
-    if beside and kind in ("looks_right", "too_small"):
+    if kind != "looks_right" and entry.cohort >= _COHORT and entry.suspicion < _UNUSUAL:
+        kind, sentence = "usual", f"No worse than usual for this structure here. {sentence}"
+    if beside and kind in ("looks_right", "usual", "too_small"):
         # A missing end or an odd volume says more than that a mask is small.
         return Verdict(beside[0], " ".join([said[beside[0]], *([sentence] if kind == "too_small" else [])]))
     if "fragmented" in beside:
@@ -79,24 +77,20 @@ def verdict(mask: MaskRow, flags: Sequence[Flag]) -> Verdict:
     return Verdict(kind, sentence)
 
 
-def _without_sides(mask: MaskRow) -> tuple[str, str]:
+def _of_score(mask: MaskRow) -> tuple[str, str]:
     if mask.dice >= _GOOD_DICE:
         return "looks_right", "Nothing stands out."
-    return "low_score", f"A Dice of {mask.dice:.2f} is expected; this model does not tell too large from too small."
-
-
-def _of_sides(mask: MaskRow) -> tuple[str, str]:
+    if math.isnan(mask.precision):
+        return "low_score", f"A Dice of {mask.dice:.2f} is expected; this model does not tell too large from too small."
     name = mask.structure.replace("_", " ")
-    outside = f"about {100 * (1 - mask.precision):.0f} % of the mask should not be {name}"
-    missing = f"about {100 * (1 - mask.recall):.0f} % of the {name} is missing"
+    outside = f"bout {100 * (1 - mask.precision):.0f} % of the mask should not be {name}"
+    missing = f"bout {100 * (1 - mask.recall):.0f} % of the {name} is missing"
     slices = mask.slices
-    if mask.dice >= _GOOD_DICE:
-        return "looks_right", "Nothing stands out."
     if mask.precision < mask.recall - _UNDECIDED:
-        return "too_large", f"Too large: {outside}{_where(slices, _excess_mm2)}."
+        return "too_large", f"A{outside}{_where(slices, _excess_mm2)}."
     if mask.recall < mask.precision - _UNDECIDED:
-        return "too_small", f"Too small: {missing}{_where(slices, _missing_mm2)}."
-    return "elsewhere", f"Wrong place or shape: {outside}, and {missing}{_where(slices, wrong_mm2)}."
+        return "too_small", f"A{missing}{_where(slices, _missing_mm2)}."
+    return "elsewhere", f"A{outside}, and a{missing}{_where(slices, wrong_mm2)}."
 
 
 def wrong_mm2(score: SliceScore) -> float:

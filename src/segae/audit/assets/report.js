@@ -208,7 +208,7 @@
   function drawHead() {
     byId("head").replaceChildren(...HEAD.map(([by, label]) => make(
       "span",
-      { role: "columnheader", class: by, "aria-sort": sort.by === by ? (sort.down ? "descending" : "ascending") : false },
+      { role: "columnheader", class: `${by === "place" || by === "volume" ? `${by} number` : ""}`, "aria-sort": sort.by === by ? (sort.down ? "descending" : "ascending") : false },
       make("button", {
         "aria-label": `sort by ${by}`,
         onclick: () => {
@@ -258,10 +258,11 @@
         make("b", {}, kinds[kind]), texts[masks.sentence[i]]),
       decideBar(i),
       ...(picture && !picture.error ? drawPicture(picture) : [make("p", { class: "nothing" }, noPicture(i, picture))]),
-      drawNumbers(i),
+      masks.dice[i] === null ? "" : drawNumbers(i),
       masks.flags[i].length ? make("ul", { class: "signs" }, ...masks.flags[i].map(([name, text]) => make(
         "li", {}, make("code", {}, `${flags[name]} `), texts[text]))) : "",
-      make("div", { class: "paths" }, make("div", {}, `mask  ${masks.source[i]}`), make("div", {}, `image  ${cases[masks.case[i]].image || "none"}`)),
+      make("div", { class: "paths" }, make("div", {}, `mask: ${masks.source[i] || "none"}`),
+        make("div", {}, `image: ${cases[masks.case[i]].image || "none"}`)),
     );
     detail.scrollTop = 0;
   }
@@ -305,8 +306,8 @@
           make("path", { d: plane[which], class: "outline halo" }), make("path", { d: plane[which], class: `outline ${which}` })]),
         ...[[x, 0, x, tick], [x, s - tick, x, s], [0, y, tick, y], [s - tick, y, s, y]].map(([x1, y1, x2, y2]) =>
           make("line", { x1, y1, x2, y2, class: "cross" })),
-        make("text", { x: s * 0.02, y: s * 0.53, "font-size": s * 0.042, "stroke-width": s * 0.008, class: "side" }, left),
-        make("text", { x: s * 0.5, y: s * 0.055, "font-size": s * 0.042, "stroke-width": s * 0.008, "text-anchor": "middle", class: "side" }, top));
+        make("text", { x: s * 0.02, y: s * (Math.abs(y / s - 0.5) < 0.08 ? 0.4 : 0.53), "font-size": s * 0.042, "stroke-width": s * 0.008, class: "side" }, left),
+        make("text", { x: s * (Math.abs(x / s - 0.5) < 0.1 ? 0.62 : 0.5), y: s * 0.055, "font-size": s * 0.042, "stroke-width": s * 0.008, "text-anchor": "middle", class: "side" }, top));
       const caption = axial ? `axial, slice ${picture.slice}` : plane.name;
       return make("figure", {}, svg, make("figcaption", {}, caption));
     });

@@ -8,7 +8,7 @@ core reads native types only: arrays in foreign byte order and long doubles are 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -19,6 +19,7 @@ import numpy.typing as npt
 from segae.errors import DeviceError, GridMismatchError, VolumeError
 
 Array = npt.NDArray[Any]
+Allocate = Callable[[int], npt.NDArray[np.uint8]]
 
 # Two grids agree when no corner of one is further than this from the same corner of the other.
 GRID_TOLERANCE_VOX = 0.1
@@ -106,7 +107,7 @@ def load(
     spacing: Sequence[float] | None = None,
     axes: str = "zyx",
     scaled: bool = False,
-    memory: npt.NDArray[np.uint8] | None = None,
+    allocate: Allocate | None = None,
 ) -> Volume:
     """Read one volume.
 
@@ -120,11 +121,11 @@ def load(
         Geometry of a bare array; see `load_pair`.
     scaled : bool
         Apply a file's slope and intercept to the values (masks), instead of keeping them beside (images).
-    memory : uint8 [n], optional
-        Where the voxels of a compressed file go if they fit, so that a reader of many files pays for fresh memory once.
-        The volume holds until the memory is used again.
+    allocate : callable, optional
+        Takes a number of bytes, returns a uint8 array of as many for the voxels of a compressed file: a reader of many
+        files may give the same memory again, since fresh memory costs as much as decompressing a mask.
     """
-    given = _read(source, argument, scaled, memory)
+    given = _read(source, argument, scaled, allocate)
     return _orient(_place(given, argument, affine, spacing, axes), argument, spacing, axes)
 
 
@@ -179,11 +180,11 @@ def load_pair(
     return volumes[0], volumes[1]
 
 
-def _read(source: object, argument: str, scaled: bool, memory: npt.NDArray[np.uint8] | None = None) -> _Given:
+def _read(source: object, argument: str, scaled: bool, allocate: Allocate | None = None) -> _Given:
     if isinstance(source, Volume):
         return _Given(source.in_source_order(source.array), _source_affine(source), source.slope, source.intercept)
     if isinstance(source, (str, os.PathLike)):
-        given = _read_file(Path(source), argument, scaled, memory)
+        given = _read_file(Path(source), argument, scaled, allocate)
     elif isinstance(source, np.ndarray):
         given = _Given(source, None)
     elif hasattr(source, "dataobj") and hasattr(source, "affine"):
@@ -200,7 +201,7 @@ def _read(source: object, argument: str, scaled: bool, memory: npt.NDArray[np.ui
     return _Given(_native(array, argument), given.affine, given.slope, given.intercept)
 
 
-def _read_file(path: Path, argument: str, scaled: bool, memory: npt.NDArray[np.uint8] | None) -> _Given:
+def _read_file(path: Path, argument: str, scaled: bool, allocate: Allocate | None) -> _Given:
     import nibabel as nib
 
     if not path.exists():
@@ -227,7 +228,7 @@ def _read_file(path: Path, argument: str, scaled: bool, memory: npt.NDArray[np.u
             f"NIfTI (.nii, .nii.gz) is best; convert DICOM with dcm2niix."
         ) from error
     try:
-        return _read_nibabel(image, argument, scaled, memory)
+        return _read_nibabel(image, argument, scaled, allocate)
     except VolumeError:
         raise
     except Exception as error:  # zlib, gzip, mmap and format errors have no common base
@@ -263,7 +264,7 @@ def _open_nifti(stream: BinaryIO) -> Any:
     return getattr(nib, _NIFTI_SIZES[sizes.pop()]).from_stream(stream)
 
 
-def _read_nibabel(image: Any, argument: str, scaled: bool, memory: npt.NDArray[np.uint8] | None = None) -> _Given:
+def _read_nibabel(image: Any, argument: str, scaled: bool, allocate: Allocate | None = None) -> _Given:
     from nibabel.arrayproxy import ArrayProxy
 
     affine = np.asarray(image.affine, dtype=np.float64) if image.affine is not None else None
@@ -275,11 +276,11 @@ def _read_nibabel(image: Any, argument: str, scaled: bool, memory: npt.NDArray[n
         return _Given(np.asanyarray(proxy), affine)
     slope, intercept = float(proxy.slope), float(proxy.inter)
     if not scaled or (slope == 1.0 and intercept == 0.0):
-        return _Given(_stored_values(proxy, memory), affine, slope, intercept)
+        return _Given(_stored_values(proxy, allocate), affine, slope, intercept)
     return _Given(_undo_rounding(np.asanyarray(proxy)), affine)
 
 
-def _stored_values(proxy: Any, memory: npt.NDArray[np.uint8] | None) -> Array:
+def _stored_values(proxy: Any, allocate: Allocate | None) -> Array:
     """Map a plain file, decompress another piece by piece: nibabel would hold the volume twice on the way."""
     from nibabel.openers import ImageOpener
 
@@ -287,11 +288,9 @@ def _stored_values(proxy: Any, memory: npt.NDArray[np.uint8] | None) -> Array:
     if isinstance(source, (str, os.PathLike)) and not str(source).endswith(_COMPRESSED):
         mapped: Array = proxy.get_unscaled()
         return mapped
-    count = int(np.prod(proxy.shape))
-    size = count * proxy.dtype.itemsize
-    fits = memory is not None and size <= len(memory)
-    values = memory[:size].view(proxy.dtype) if memory is not None and fits else np.empty(count, proxy.dtype)
-    missing = values.view(np.uint8).data
+    size = int(np.prod(proxy.shape)) * proxy.dtype.itemsize
+    values = np.empty(size, np.uint8) if allocate is None else allocate(size)
+    missing = values.data
     with ImageOpener(source) as file:
         file.seek(proxy.offset)
         while len(missing) > 0:
@@ -300,7 +299,8 @@ def _stored_values(proxy: Any, memory: npt.NDArray[np.uint8] | None) -> Array:
                 raise EOFError(f"{len(missing)} bytes are missing")
             missing = missing[done:]
         file.read(1)  # past the end, where gzip compares its checksum
-    return values.reshape(proxy.shape, order=proxy.order)
+    voxels: Array = values.view(proxy.dtype).reshape(proxy.shape, order=proxy.order)
+    return voxels
 
 
 def _undo_rounding(labels: Array) -> Array:

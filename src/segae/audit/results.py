@@ -94,6 +94,7 @@ class CaseRow:
     fingerprint : str
         Of the case's files (size and time of change), of the names given to its masks and of the model.
     error : str or None
+        The first error of the case and how many of its masks failed; such cases are scored again by the next run.
     seconds : float
     """
 

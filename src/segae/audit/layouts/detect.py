@@ -53,6 +53,7 @@ def find_cases(
             return found
     raise AuditError(
         f"dataset: {root} has no layout that segae knows. Looked for CASE/ct.nii.gz with "
-        f"CASE/segmentations/NAME.nii.gz (TotalSegmentator, AbdomenAtlas), dataset.json with imagesTr and labelsTr (nnU-Net, MSD), X_ct.nii.gz beside "
-        f"X_seg.nii.gz; a .csv table with the columns image, mask, structure, label says anything."
+        f"CASE/segmentations/NAME.nii.gz (TotalSegmentator, AbdomenAtlas), dataset.json with imagesTr and labelsTr "
+        f"(nnU-Net, MSD), X_ct.nii.gz beside X_seg.nii.gz. A .csv table with the columns image, mask, structure, "
+        f"label says anything."
     )

@@ -111,7 +111,7 @@ def _cases(
     cases = []
     for base in images.keys() | labels.keys():
         masks = [
-            MaskFile(structure, labels[base], values, name)
+            MaskFile(structure, labels[base], values, name, may_be_absent=True)
             for name, (structure, values) in wanted.items()
             if base in labels
         ]

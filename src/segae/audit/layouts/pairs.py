@@ -60,7 +60,7 @@ def _named(path: Path, names: Names, problems: list[str]) -> list[MaskFile]:
             return []
     known = {value: names.structure(name) for value, name in values.items()}
     return [
-        MaskFile(structure, path, (value,), values[value])
+        MaskFile(structure, path, (value,), values[value], may_be_absent=True)
         for value, structure in known.items()
         if structure is not None
     ]

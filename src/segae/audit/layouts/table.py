@@ -11,6 +11,7 @@ import csv
 import io
 from collections import defaultdict
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from segae.audit.case import Case, MaskFile
@@ -78,7 +79,7 @@ def _masks(path: Path, cells: dict[str, str], names: Names, where: str, problems
     for known, values in wanted.items():
         structure = names.structure(known)
         if structure is not None:
-            found.append(MaskFile(structure, path, values, known))
+            found.append(MaskFile(structure, path, values, known, may_be_absent=not name))
     return found
 
 
@@ -114,7 +115,7 @@ def find_given(cases: Iterable[Case], names: Names) -> Found:
         for mask in case.masks:
             structure = names.structure(mask.structure)
             if structure is not None:
-                masks.append(MaskFile(structure, Path(mask.path), tuple(mask.labels), mask.name or mask.structure))
+                masks.append(replace(mask, structure=structure, path=Path(mask.path), name=mask.name or mask.structure))
         image = None if case.image is None else Path(case.image)
         found[case.id] = Case(case.id, image, tuple(masks))
     cases = sorted(found.values(), key=lambda case: case.id)

@@ -39,12 +39,12 @@ def write_case(folder: Path, names: Iterable[str] = NAMES, seed: int = 0) -> Pat
 
 
 def write_nnunet(root: Path, ids: Iterable[str] = ("a", "b")) -> Path:
-    """Two channels, of which the second is the CT; a region of both kidneys' names."""
+    """Two channels, of which the second is the CT; a region of two organs."""
     for seed, case in enumerate(ids):
         save(image(seed) * 0, root / "imagesTr" / f"{case}_0000.nii.gz")
         save(image(seed), root / "imagesTr" / f"{case}_0001.nii.gz")
         save(phantom.labelmap(), root / "labelsTr" / f"{case}.nii.gz")
-    labels = {"background": 0, "Leber": 1, "spleen": 2, "left kidney": 3, "right kidney": 4, "abdominal_tissue": [1, 2]}
+    labels = {"background": 0, "Leber": 1, "spleen": 2, "left kidney": 3, "right kidney": 4, "L1 vertebra": [1, 2]}
     told = {"channel_names": {"0": "PET", "1": "CT"}, "labels": labels, "file_ending": ".nii.gz", "numTraining": 2}
     (root / "dataset.json").write_text(json.dumps(told))
     return root

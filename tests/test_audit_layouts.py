@@ -124,7 +124,7 @@ def test_nnunet(tmp_path: Path) -> None:
         ("spleen", (2,)),
         ("kidney_left", (3,)),
         ("kidney_right", (4,)),
-        ("abdominal_tissue", (1, 2)),
+        ("vertebrae_L1", (1, 2)),
     }
     assert all(mask.path == tmp_path / "labelsTr/a.nii.gz" and mask.may_be_absent for mask in case.masks)
 

@@ -165,14 +165,20 @@ class _Transaction:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        try:
-            self._database.execute("COMMIT" if error is None else "ROLLBACK")
-        except sqlite3.Error as failure:
-            if self._database.in_transaction:
-                self._database.rollback()
-            raise self._explained(failure) from failure
+        if error is None:
+            try:
+                self._database.execute("COMMIT")
+            except sqlite3.Error as failure:
+                self._undo()
+                raise self._explained(failure) from failure
+            return
+        self._undo()
         if isinstance(error, sqlite3.Error):
             raise self._explained(error) from error
+
+    def _undo(self) -> None:
+        if self._database.in_transaction:  # on a full disk SQLite has undone it already
+            self._database.execute("ROLLBACK")
 
     def _explained(self, error: sqlite3.Error) -> AuditError:
         return AuditError(

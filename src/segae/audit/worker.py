@@ -121,6 +121,8 @@ def _score(case: Case, engine: Engine, rows: _Rows) -> None:
                 rows.add(mask, labelmap)
         else:
             _score_labelmap(image, labelmap, files[path], engine, rows)
+            for value in {value for mask in files[path] for value in mask.labels}:
+                rows.unnamed.pop(value, None)
 
 
 def _draw(files: dict[Path, MaskFile], rows: _Rows, drawn: list[MaskFile]) -> Iterator[tuple[str, Volume]]:
@@ -143,21 +145,24 @@ def _score_labelmap(image: Volume, labelmap: Volume, masks: Sequence[MaskFile], 
             by_value[mask.labels[0]] = mask
         else:
             regions.append(mask)
+    named = {value: mask.structure for value, mask in by_value.items()}
     try:
-        found = engine.assess_labels(image, labelmap, {value: mask.structure for value, mask in by_value.items()})
+        found = engine.assess_labels(image, labelmap, named)
+        rows.unnamed.update(found.unnamed)
     except SegaeError as error:
-        for mask in masks:
-            rows.add(mask, error)
-        return
-    in_regions = {value for mask in regions for value in mask.labels}
-    rows.unnamed.update({value: n for value, n in found.unnamed.items() if value not in in_regions})
-    for mask in by_value.values():
-        if mask.structure in found:
-            rows.add(mask, found[mask.structure])
-        elif mask.may_be_absent:
-            rows.leave_out(mask)
-        else:
-            regions.append(mask)
+        if len(named) == 1:
+            rows.add(next(iter(by_value.values())), error)
+        else:  # one structure may be to blame, such as one that the model does not know
+            for mask in by_value.values():
+                _score_labelmap(image, labelmap, [mask], engine, rows)
+    else:
+        for mask in by_value.values():
+            if mask.structure in found:
+                rows.add(mask, found[mask.structure])
+            elif mask.may_be_absent:
+                rows.leave_out(mask)
+            else:
+                regions.append(mask)
     for mask in regions:
         union = replace(labelmap, array=np.isin(labelmap.array, mask.labels or (1,)))
         (entry,) = engine.assess_masks(image, [(mask.structure, union)], on_error="return")

@@ -21,12 +21,16 @@ class MaskFile:
         but 0 and 1.
     name : str
         What the dataset calls it; "" for the same as `structure`.
+    may_be_absent : bool
+        No voxel of `labels` then means that the scan does not show the structure, and there is no mask to judge;
+        otherwise it is an empty mask.
     """
 
     structure: str
     path: Path
     labels: tuple[int, ...] = ()
     name: str = ""
+    may_be_absent: bool = False
 
 
 @dataclass(frozen=True)

@@ -77,7 +77,8 @@ class MaskRow:
     def slices(self) -> tuple[SliceScore, ...]:
         """Slice by slice, along the volume as given, without expected masks."""
         return tuple(
-            SliceScore(entry[0], *(_nan(value) for value in entry[1:])) for entry in json.loads(self.slices_json)
+            SliceScore(index, _nan(area), _nan(dice), _nan(precision), _nan(recall), _nan(expected_area))
+            for index, area, dice, precision, recall, expected_area in json.loads(self.slices_json)
         )
 
 
@@ -93,6 +94,7 @@ class CaseRow:
     fingerprint : str
         Of the case's files (size and time of change), of the names given to its masks and of the model.
     error : str or None
+        The first error of the case and how many of its masks failed; such cases are scored again by the next run.
     seconds : float
     """
 

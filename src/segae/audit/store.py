@@ -100,14 +100,16 @@ class Store:
         """What was said of the run; see `Results.meta`."""
         return dict(self._database.execute("SELECT key, value FROM meta"))
 
-    def set_meta(self, **values: str) -> None:
-        """Add or replace facts about the run."""
+    def set_meta(self, **values: str | None) -> None:
+        """Add, replace or (None) drop facts about the run."""
         with _Transaction(self):
-            self._database.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", values.items())
+            self._database.executemany("DELETE FROM meta WHERE key = ?", [(key,) for key in values])
+            told = [(key, value) for key, value in values.items() if value is not None]
+            self._database.executemany("INSERT INTO meta VALUES (?, ?)", told)
 
     def fingerprints(self) -> dict[str, str]:
-        """Case -> fingerprint, for all cases that need no second look unless their files changed."""
-        return dict(self._database.execute("SELECT case_id, fingerprint FROM cases"))
+        """Case -> fingerprint, for the cases without an error: they need no second look unless their files changed."""
+        return dict(self._database.execute("SELECT case_id, fingerprint FROM cases WHERE error IS NULL"))
 
     def commit(self, case: CaseRow, masks: Iterable[MaskRow]) -> None:
         """Keep a case with all its masks, instead of what was known of it.
@@ -137,7 +139,7 @@ class Store:
         known = self._database.execute("SELECT case_id, state, error FROM cases").fetchall()
         gone = [(case_id,) for case_id, _, _ in known if case_id not in present]
         back = [
-            ("failed" if error else "done", case_id)
+            ("failed" if error else "done", case_id)  # one with an error is scored again anyway
             for case_id, state, error in known
             if state == "gone" and case_id in present
         ]
@@ -163,14 +165,20 @@ class _Transaction:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        try:
-            self._database.execute("COMMIT" if error is None else "ROLLBACK")
-        except sqlite3.Error as failure:
-            if self._database.in_transaction:
-                self._database.rollback()
-            raise self._explained(failure) from failure
+        if error is None:
+            try:
+                self._database.execute("COMMIT")
+            except sqlite3.Error as failure:
+                self._undo()
+                raise self._explained(failure) from failure
+            return
+        self._undo()
         if isinstance(error, sqlite3.Error):
             raise self._explained(error) from error
+
+    def _undo(self) -> None:
+        if self._database.in_transaction:  # on a full disk SQLite has undone it already
+            self._database.execute("ROLLBACK")
 
     def _explained(self, error: sqlite3.Error) -> AuditError:
         return AuditError(

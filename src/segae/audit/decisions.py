@@ -13,13 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from segae.audit.results import load as load_results
+from segae.audit.tables import spreadsheet_cell
 from segae.errors import AuditError
 
 DECISIONS = "decisions.csv"
 CHOICES = ("accept", "reject", "")
 _COLUMNS = ("case", "structure", "source", "decision", "note", "reviewer", "time", "dice", "fingerprint")
-# A spreadsheet takes a cell that begins with one of these for a formula.
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "'")
 
 Key = tuple[str, str, str]
 
@@ -198,12 +197,8 @@ def _write(path: Path, kept: dict[Key, Decision]) -> None:
             writer.writerow(_COLUMNS)
             for key, entry in sorted(kept.items()):
                 row = (*key, entry.decision, entry.note, entry.reviewer, entry.time, entry.dice, entry.fingerprint)
-                writer.writerow([_harmless(cell) for cell in row])
+                writer.writerow([spreadsheet_cell(cell) for cell in row])
         os.replace(fresh, path)  # noqa: PTH105  all or nothing
     except OSError as error:
         raise AuditError(f"decisions: {path} cannot be written ({error}).") from error
 
-
-def _harmless(cell: str) -> str:
-    """An apostrophe before what a spreadsheet would run, or before what looks as if it had one."""
-    return f"'{cell}" if cell.startswith(_FORMULA_STARTS) else cell

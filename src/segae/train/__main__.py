@@ -31,7 +31,9 @@ def _add_fit(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--initial", type=Path, help="checkpoint to start from")
-    parser.add_argument("--synthetic", type=float, default=0.5, help="share of samples from synthetic scans")
+    parser.add_argument("--synthetic", type=float, default=0.4, help="share of samples from synthetic scans")
+    parser.add_argument("--unlabelled", type=float, default=0.12, help="share of samples from scans without labels")
+    parser.add_argument("--predictions", type=Path, help="folder of `segment`: learn from errors of networks too")
     parser.add_argument("--atlas", type=Path, help="voxelised anatomy (default: in --work, built where missing)")
     parser.add_argument("--leave-out", nargs="*", help="cases to keep out of training")
     parser.set_defaults(run=_fit)
@@ -47,10 +49,17 @@ def _fit(chosen: argparse.Namespace) -> int:
         rate=chosen.rate,
         seed=chosen.seed,
         synthetic=chosen.synthetic,
+        unlabelled=chosen.unlabelled,
         leave_out=HELD_OUT if chosen.leave_out is None else tuple(chosen.leave_out),
     )
     checkpoint = fit(
-        chosen.data, chosen.work, settings, threads=chosen.threads, initial=chosen.initial, atlas=chosen.atlas
+        chosen.data,
+        chosen.work,
+        settings,
+        threads=chosen.threads,
+        initial=chosen.initial,
+        atlas=chosen.atlas,
+        predictions=chosen.predictions,
     )
     if chosen.out is not None:
         _ship(checkpoint, chosen.out, chosen.data, settings.leave_out)

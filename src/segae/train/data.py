@@ -67,11 +67,16 @@ class LabelledScan:
 
     def mirrored(self) -> LabelledScan:
         """Left and right exchanged, in the voxels and in the names."""
-        parts = {structures.get(name).partner or name: values for name, values in self.parts.items()}
+        parts = {_partner(name): values for name, values in self.parts.items()}
         flipped = tuple(made[:, :, ::-1] for made in self.predictions)
         return replace(
             self, image=self.image[:, :, ::-1], labelmap=self.labelmap[:, :, ::-1], parts=parts, predictions=flipped
         )
+
+
+def _partner(name: str) -> str:
+    """The structure's name on the other side; regions without a name have none."""
+    return (name in structures.names() and structures.get(name).partner) or name
 
 
 def cases(data: Path, *uses: str) -> list[Case]:
@@ -91,8 +96,15 @@ def cases(data: Path, *uses: str) -> list[Case]:
     ]
 
 
-def load(case: Case) -> LabelledScan:
-    """Read a case whole into memory, with the structures that its labelmap implies added."""
+def load(case: Case, predictions: Path | None = None) -> LabelledScan:
+    """Read a case whole into memory, with the structures that its labelmap implies added.
+
+    Parameters
+    ----------
+    case : Case
+    predictions : Path, optional
+        Folder with ``CASE_pred_*.nii.gz``, what networks made of the scan.
+    """
     image, labelmap = volume.load_pair(case.image, case.labelmap, mask_argument="labelmap")
     hu = np.ascontiguousarray(image.array * image.slope + image.intercept if image.slope != 1 else image.array)
     ids = {structures.get(name).id: name for name in structures.names()}
@@ -102,7 +114,9 @@ def load(case: Case) -> LabelledScan:
     for name, members in _UNIONS.items():
         if name not in parts and all(member in parts for member in members):
             parts[name] = tuple(value for member in members for value in parts[member])
-    return LabelledScan(case.name, np.asarray(hu, np.int16), labels, parts, image.spacing_mm)
+    files = sorted(predictions.glob(f"{case.name}_pred_*.nii.gz")) if predictions is not None else []
+    made = tuple(np.ascontiguousarray(labels_of(case.image, file)) for file in files)
+    return LabelledScan(case.name, np.asarray(hu, np.int16), labels, parts, image.spacing_mm, made)
 
 
 def labels_of(image: Path, labelmap: Path) -> npt.NDArray[Any]:

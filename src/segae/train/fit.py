@@ -50,8 +50,8 @@ class Settings:
         Decay of the running average of the weights, which is what is exported.
     leave_out : tuple of str
         Cases kept out of training, beside those of ``use=dev``.
-    synthetic : float
-        Share of the samples that come from synthetic scans.
+    synthetic, unlabelled : float
+        Shares of the samples that come from synthetic scans and from regions of real scans without labels.
     """
 
     steps: int = 8000
@@ -61,7 +61,8 @@ class Settings:
     ring: int = 48
     average: float = 0.998
     leave_out: tuple[str, ...] = HELD_OUT
-    synthetic: float = 0.5
+    synthetic: float = 0.4
+    unlabelled: float = 0.12
 
     def rate_factor(self, step: int) -> float:
         """Warm-up, plateau, and a linear fall over the last quarter: a run can be prolonged before the fall begins."""
@@ -88,6 +89,7 @@ def fit(
     threads: int,
     initial: Path | None = None,
     atlas: Path | None = None,
+    predictions: Path | None = None,
 ) -> Path:
     """Train, or go on after a kill, and return the checkpoint.
 
@@ -104,6 +106,8 @@ def fit(
         Checkpoint whose averaged weights to start from, or a model file made by `segae.train.export`.
     atlas : Path, optional
         Voxelised anatomy for synthetic scans; default: in `work`, built where it is missing.
+    predictions : Path, optional
+        Folder of ``python -m segae.train segment``: errors of networks, learned beside the made ones.
     """
     work.mkdir(parents=True, exist_ok=True)
     logging.basicConfig(
@@ -112,7 +116,15 @@ def fit(
         handlers=[logging.FileHandler(work / "fit.log"), logging.StreamHandler()],
     )
     torch.manual_seed(settings.seed)
-    source = Mixture(folder, settings.leave_out, settings.synthetic, atlas or work / "atlas.npz")
+    source = Mixture(
+        folder,
+        settings.leave_out,
+        settings.synthetic,
+        atlas or work / "atlas.npz",
+        regions=work / "regions",
+        unlabelled=settings.unlabelled,
+        predictions=predictions,
+    )
     checks = held_out_samples(folder, settings.leave_out)
     ring = feed.Ring(work / "ring", settings.ring)
     producer = feed.start(ring, source, settings.seed)

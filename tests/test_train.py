@@ -22,6 +22,7 @@ from segae.train import data, export, fit, losses, restore, spoil, synthesis  # 
 from segae.train.network import Judge, Widths  # noqa: E402
 from segae.train.synthesis import RECIPE, STRUCTURES  # noqa: E402
 
+CPU = torch.device("cpu")
 SMALL = Widths(half=8, quarter=8, eighth=16, sixteenth=16, last=8, structure=16, wide=4)
 
 
@@ -124,8 +125,8 @@ def test_fit_resume_and_export(tmp_path, monkeypatch):
     ring.folder.mkdir()
     ring.put(samples, 0)
     checkpoint = tmp_path / fit.CHECKPOINT
-    fit.Run(settings, {"liver"}).train(ring, checkpoint, {"again": samples})
-    longer = fit.Run(fit.Settings(**{**settings.__dict__, "steps": 4}), {"liver"})
+    fit.Run(settings, {"liver"}, CPU).train(ring, checkpoint, {"again": samples})
+    longer = fit.Run(fit.Settings(**{**settings.__dict__, "steps": 4}), {"liver"}, CPU)
     longer.resume(checkpoint)
     assert longer.step == 2
     longer.train(ring, checkpoint, {})
@@ -148,7 +149,7 @@ def test_a_model_file_can_be_trained_on(tmp_path, monkeypatch):
     """What export folds away comes back: the restored judge says what the file says, normalised as in training."""
     monkeypatch.setattr(fit, "new_judge", _judge)
     monkeypatch.setattr(export, "new_judge", _judge)
-    run = fit.Run(fit.Settings(steps=1, batch=8), {"liver"})
+    run = fit.Run(fit.Settings(steps=1, batch=8), {"liver"}, CPU)
     visit = synthesis.Visit(_scan(), np.random.default_rng(0))
     slices, structure, _ = fit.tensors(visit.draw(24))
     with torch.no_grad():

@@ -32,7 +32,7 @@ def _add_fit(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--initial", type=Path, help="checkpoint to start from")
     parser.add_argument("--synthetic", type=float, default=0.4, help="share of samples from synthetic scans")
-    parser.add_argument("--unlabelled", type=float, default=0.12, help="share of samples from scans without labels")
+    parser.add_argument("--unlabelled", type=float, default=0.08, help="share of samples from scans without labels")
     parser.add_argument("--predictions", type=Path, help="folder of `segment`: learn from errors of networks too")
     parser.add_argument("--atlas", type=Path, help="voxelised anatomy (default: in --work, built where missing)")
     parser.add_argument("--leave-out", nargs="*", help="cases to keep out of training")

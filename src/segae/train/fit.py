@@ -296,9 +296,7 @@ class Run:
 
 
 @torch.no_grad()
-def settle(
-    judge: nn.Module, batches: Iterator[Samples], jitter: Jitter, device: torch.device, count: int = 48
-) -> None:
+def settle(judge: nn.Module, batches: Iterator[Samples], jitter: Jitter, device: torch.device, count: int = 48) -> None:
     """Measure the normalisation of averaged weights anew: averages of the layers' statistics do not belong to them."""
     layers = [layer for layer in judge.modules() if isinstance(layer, nn.BatchNorm2d)]
     usual = [layer.momentum for layer in layers]

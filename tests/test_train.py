@@ -14,10 +14,13 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("scipy")
 pytest.importorskip("onnx")
 
+import tiny_models  # noqa: E402
+
 import segae  # noqa: E402
 import segae.session  # noqa: E402
 import segae.slices  # noqa: E402
 from segae import structures  # noqa: E402
+from segae.cli import main  # noqa: E402
 from segae.train import data, export, fit, losses, restore, spoil, synthesis  # noqa: E402
 from segae.train.network import Judge, Widths  # noqa: E402
 from segae.train.synthesis import RECIPE, STRUCTURES  # noqa: E402
@@ -211,3 +214,39 @@ def test_figures_of_known_predictions():
     assert told.mae[0] == pytest.approx(np.mean(true / 2))
     assert (told.n, told.cases) == (20, 4)
     assert json.dumps(told.__dict__)
+
+
+def test_evaluate_writes_figures_and_pictures(tmp_path, capsys):
+    """The command, from a folder of cases to tables, with what networks made of the scan beside."""
+    scan = _scan()
+    folder = _folder(tmp_path, scan)
+    image = nib.load(folder / "a_seg.nii.gz")
+    nib.save(
+        nib.Nifti1Image(np.roll(scan.labelmap, 1, axis=2).transpose(2, 1, 0), image.affine), folder / "a_pred_x.nii.gz"
+    )
+    tiny_models.write_dense(tmp_path / "dense.onnx", calibration={})
+    out = tmp_path / "out"
+    arguments = [
+        str(tmp_path / "dense.onnx"),
+        str(folder),
+        "--use",
+        "train",
+        "--cases",
+        "a",
+        "-o",
+        str(out),
+        "--failures",
+    ]
+    assert main(["evaluate", *arguments]) == 0
+    assert "P1 masks" in capsys.readouterr().out
+    told = json.loads((out / "figures.json").read_text())
+    assert told["P6 masks"]["n"] == 2
+    rows = list(csv.DictReader((out / "masks.csv").read_text().splitlines()))
+    assert {row["structure"] for row in rows} == {"liver", "spleen"}
+    assert all((out / name).stat().st_size > 1000 for name in ("scatter.png", "failures.png"))
+
+
+def test_evaluate_says_that_there_are_no_cases(tmp_path, capsys):
+    folder = _folder(tmp_path, _scan())
+    assert main(["evaluate", "default", str(folder), "-o", str(tmp_path / "out")]) == 2
+    assert "use='dev'" in capsys.readouterr().err

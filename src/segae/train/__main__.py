@@ -1,4 +1,4 @@
-"""What goes with `segae train`: ``python -m segae.train export | segment | synth | text``."""
+"""What goes with `segae train`: ``python -m segae.train export | segment | redraw | synth | text``."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ def main(arguments: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     _add_export(commands.add_parser("export", help="write the model file of a checkpoint"))
     _add_segment(commands.add_parser("segment", help="segmentation networks at several stages, and their predictions"))
+    _add_redraw(commands.add_parser("redraw", help="masks that a judge itself would draw, as errors to learn from"))
     _add_synth(commands.add_parser("synth", help="synthetic scans: a sheet to look at, or files"))
     _add_text(commands.add_parser("text", help="how similar the names of structures look to the network"))
     chosen = parser.parse_args(arguments)
@@ -60,6 +61,20 @@ def _segment(chosen: argparse.Namespace) -> int:
     leave_out = HELD_OUT if chosen.leave_out is None else tuple(chosen.leave_out)
     plan = Plan(stages=tuple(sorted(chosen.stages))) if chosen.stages else Plan()
     run(chosen.data, chosen.out, plan, leave_out, tuple(chosen.use))
+    return 0
+
+
+def _add_redraw(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", type=Path, help="model file whose expected masks are put together")
+    parser.add_argument("--data", type=Path, required=True, help="folder with cases.csv and the scans")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the predictions")
+    parser.set_defaults(run=_redraw)
+
+
+def _redraw(chosen: argparse.Namespace) -> int:
+    from segae.train.redraw import redraw_cases
+
+    redraw_cases(chosen.model, chosen.data, chosen.out)
     return 0
 
 

@@ -237,7 +237,7 @@ def _predict_all(case: Case, out: Path, fold: str, plan: Plan) -> None:
         network = Segmenter(seen.shape[1] * 3, len(kept["names"]), plan.width)
         network.load_state_dict(kept["network"])
         labels = _predict(network.eval(), kept["names"], scan, seen)
-        _save(labels, case, goal)
+        save_prediction(labels, case, goal)
 
 
 @torch.no_grad()
@@ -269,8 +269,8 @@ def _grid_back(shape: tuple[int, ...], spacing_mm: tuple[float, float, float]) -
     return torch.stack([x, y], dim=-1).float()[None]
 
 
-def _save(labels: npt.NDArray[np.uint8], case: Case, goal: Path) -> None:
-    """On the grid of the case's image; visible only when complete."""
+def save_prediction(labels: npt.NDArray[np.uint8], case: Case, goal: Path) -> None:
+    """Write a labelmap [z, y, x] on the grid of the case's image; the file is visible only when complete."""
     part = goal.with_name(f".{goal.name}")
     volume.save_on_grid(volume.load(case.image, "image").in_source_order(labels), case.image, part)
     part.replace(goal)

@@ -114,6 +114,9 @@ class Assessment:
     bbox : three (begin, end) or None
         Of the mask, half-open, along the axes of the array as given.
     flags : tuple of Flag
+    centroid_mm : (float, float, float) or None
+        Mean place of the mask's voxels: mm from the centre of the volume towards the patient's left, back and head,
+        along the volume's axes.
     """
 
     structure: str
@@ -125,6 +128,7 @@ class Assessment:
     volume_ml: float
     bbox: tuple[tuple[int, int], ...] | None
     flags: tuple[Flag, ...]
+    centroid_mm: tuple[float, float, float] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers, strings, lists and dicts; nan stays nan, probability maps become nested lists."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+import nibabel as nib
 import numpy as np
 import pytest
 import tiny_models
@@ -107,3 +108,23 @@ def test_predictions_are_warped_with_the_scan():
     changed = sources._augmenting([scan])(np.random.default_rng(3))
     assert np.array_equal(changed.predictions[0], changed.labelmap)
     assert _core.scan(changed.labelmap, 1)["labels"]
+
+
+def test_a_totalsegmentator_folder_can_be_trained_on(tmp_path):
+    """Masks that overlap keep all their voxels; left and right lobes make up the lungs."""
+    shape, affine = (20, 16, 12), np.diag([-2.0, -2.0, 3.0, 1.0])
+    folder = tmp_path / "s001" / "segmentations"
+    folder.mkdir(parents=True)
+    nib.save(nib.Nifti1Image(np.full(shape, 40, np.int16), affine), folder.parent / "ct.nii.gz")
+    masks = {name: np.zeros(shape, np.uint8) for name in ("liver", "spleen", "heart")}
+    masks["liver"][2:10, 2:10, 2:8] = 1
+    masks["spleen"][8:16, 4:12, 2:8] = 1
+    masks["heart"][4:9, 4:9, 1:4] = 1
+    for name, mask in masks.items():
+        nib.save(nib.Nifti1Image(mask, affine), folder / f"{name}.nii.gz")
+    (case,) = data.cases(tmp_path, "train")
+    scan = data.load(case)
+    for name, mask in masks.items():
+        assert np.array_equal(scan.mask(name), mask.transpose(2, 1, 0) > 0)
+    assert data.usual_shares(tmp_path) == (0, 0)
+    assert len(synthesis.Visit(scan, np.random.default_rng(0)).draw(5)) == 5

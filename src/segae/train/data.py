@@ -29,7 +29,7 @@ _UNIONS = {
 
 @dataclass(frozen=True)
 class Case:
-    """One row of ``cases.csv``, whose `labelmap` holds ids of structures.csv; or a case of another dataset, with `masks`."""
+    """One row of ``cases.csv``, whose `labelmap` holds ids of structures.csv; or of another dataset, with `masks`."""
 
     name: str
     use: str
@@ -89,8 +89,8 @@ def cases(data: Path, *uses: str) -> list[Case]:
     Parameters
     ----------
     data : Path
-        A folder with ``cases.csv``, or with ``data/cases.csv``; or any dataset that `segae audit` reads, whose cases serve
-        every use but "train-unlabelled".
+        A folder with ``cases.csv``, or with ``data/cases.csv``; or any dataset that `segae audit` reads, whose cases
+        serve every use but "train-unlabelled".
     uses : str
         "train", "train-unlabelled", "dev".
 

@@ -41,7 +41,16 @@ def mask_row(case: str = "case", structure: str = "liver", dice: float = 0.9, **
 def failed_row(case: str, structure: str = "liver", error: str = "No such file.") -> MaskRow:
     nan = float("nan")
     return mask_row(
-        case, structure, nan, precision=nan, recall=nan, raw=nan, volume_ml=nan, error=error, centroid_mm=None, bbox=None
+        case,
+        structure,
+        nan,
+        precision=nan,
+        recall=nan,
+        raw=nan,
+        volume_ml=nan,
+        error=error,
+        centroid_mm=None,
+        bbox=None,
     )
 
 
@@ -68,7 +77,7 @@ def cohort(structures: Sequence[str], cases: int, seed: int = 0, bad_share: floa
             bad = rng.random() < bad_share
             dice = float(np.clip(usual - abs(rng.normal(0, 0.02)) - bad * rng.uniform(0.2, 0.6), 0.02, 0.99))
             lean = rng.normal(0, 0.1) if bad else 0.0
-            place = scan_mm + (20 * s, -10 * s, 30 * s) + rng.normal(0, 4, 3)
+            place = scan_mm + np.array([20 * s, -10 * s, 30 * s]) + rng.normal(0, 4, 3)
             rows.append(
                 mask_row(
                     f"case_{c:05d}",

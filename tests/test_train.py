@@ -14,14 +14,18 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("scipy")
 pytest.importorskip("onnx")
 
+import tiny_models  # noqa: E402
+
 import segae  # noqa: E402
 import segae.session  # noqa: E402
 import segae.slices  # noqa: E402
 from segae import structures  # noqa: E402
+from segae.cli import main  # noqa: E402
 from segae.train import data, export, fit, losses, restore, spoil, synthesis  # noqa: E402
 from segae.train.network import Judge, Widths  # noqa: E402
 from segae.train.synthesis import RECIPE, STRUCTURES  # noqa: E402
 
+CPU = torch.device("cpu")
 SMALL = Widths(half=8, quarter=8, eighth=16, sixteenth=16, last=8, structure=16, wide=4)
 
 
@@ -124,8 +128,8 @@ def test_fit_resume_and_export(tmp_path, monkeypatch):
     ring.folder.mkdir()
     ring.put(samples, 0)
     checkpoint = tmp_path / fit.CHECKPOINT
-    fit.Run(settings, {"liver"}).train(ring, checkpoint, {"again": samples})
-    longer = fit.Run(fit.Settings(**{**settings.__dict__, "steps": 4}), {"liver"})
+    fit.Run(settings, {"liver"}, CPU).train(ring, checkpoint, {"again": samples})
+    longer = fit.Run(fit.Settings(**{**settings.__dict__, "steps": 4}), {"liver"}, CPU)
     longer.resume(checkpoint)
     assert longer.step == 2
     longer.train(ring, checkpoint, {})
@@ -148,7 +152,7 @@ def test_a_model_file_can_be_trained_on(tmp_path, monkeypatch):
     """What export folds away comes back: the restored judge says what the file says, normalised as in training."""
     monkeypatch.setattr(fit, "new_judge", _judge)
     monkeypatch.setattr(export, "new_judge", _judge)
-    run = fit.Run(fit.Settings(steps=1, batch=8), {"liver"})
+    run = fit.Run(fit.Settings(steps=1, batch=8), {"liver"}, CPU)
     visit = synthesis.Visit(_scan(), np.random.default_rng(0))
     slices, structure, _ = fit.tensors(visit.draw(24))
     with torch.no_grad():
@@ -210,3 +214,39 @@ def test_figures_of_known_predictions():
     assert told.mae[0] == pytest.approx(np.mean(true / 2))
     assert (told.n, told.cases) == (20, 4)
     assert json.dumps(told.__dict__)
+
+
+def test_evaluate_writes_figures_and_pictures(tmp_path, capsys):
+    """The command, from a folder of cases to tables, with what networks made of the scan beside."""
+    scan = _scan()
+    folder = _folder(tmp_path, scan)
+    image = nib.load(folder / "a_seg.nii.gz")
+    nib.save(
+        nib.Nifti1Image(np.roll(scan.labelmap, 1, axis=2).transpose(2, 1, 0), image.affine), folder / "a_pred_x.nii.gz"
+    )
+    tiny_models.write_dense(tmp_path / "dense.onnx", calibration={})
+    out = tmp_path / "out"
+    arguments = [
+        str(tmp_path / "dense.onnx"),
+        str(folder),
+        "--use",
+        "train",
+        "--cases",
+        "a",
+        "-o",
+        str(out),
+        "--failures",
+    ]
+    assert main(["evaluate", *arguments]) == 0
+    assert "P1 masks" in capsys.readouterr().out
+    told = json.loads((out / "figures.json").read_text())
+    assert told["P6 masks"]["n"] == 2
+    rows = list(csv.DictReader((out / "masks.csv").read_text().splitlines()))
+    assert {row["structure"] for row in rows} == {"liver", "spleen"}
+    assert all((out / name).stat().st_size > 1000 for name in ("scatter.png", "failures.png"))
+
+
+def test_evaluate_says_that_there_are_no_cases(tmp_path, capsys):
+    folder = _folder(tmp_path, _scan())
+    assert main(["evaluate", "default", str(folder), "-o", str(tmp_path / "out")]) == 2
+    assert "use='dev'" in capsys.readouterr().err

@@ -41,7 +41,7 @@ def run(options: argparse.Namespace) -> int:
     chosen, ambiguous = compare.best(outs)
     if len(outs) == 2:
         print(f"A: {names[0]}\nB: {names[1]}\n")
-        _print_comparison(compare.compare(*outs, seed=options.seed))
+        _print_comparison(compare.compare(outs[0], outs[1], options.seed))
     else:
         _print_wins(chosen, names)
         _print_pairs("left out, several masks of the structure in one case", ambiguous)
@@ -64,7 +64,7 @@ def _print_comparison(found: Comparison) -> None:
     if found.all is None:
         print("No mask has a Dice in both.")
     else:
-        print("\nA better version has an interval without 0 and p < 0.05 (sign test, Holm); all together: interval only.")
+        print("\nBetter: the interval leaves out 0 and, for a structure, p < 0.05 (sign test, Holm).")
         print("Dice is predicted: differences are evidence of what this model prefers, not proof.")
     _print_pairs("with a Dice in A only", found.only_a)
     _print_pairs("with a Dice in B only", found.only_b)

@@ -1,9 +1,9 @@
-"""Which of several versions of a dataset's labels is better, by predicted Dice of the same structures in the same scans.
+"""Which of several versions of a dataset's labels is better, by predicted Dice of one structure in one scan.
 
-Masks are paired by case and structure. A pair counts where both have a Dice; everything else is listed, not guessed: a mask
-that one version lacks or leaves empty may be right or wrong. The difference of a structure gets a percentile bootstrap
-interval and an exact two-sided sign test, corrected for the number of structures (Holm). For all structures together,
-whole cases are drawn, since the masks of one scan err together.
+Masks are paired by case and structure. A pair counts where both have a Dice; everything else is listed, not guessed: a
+mask that one version lacks or leaves empty may be right or wrong. The difference of a structure gets a percentile
+bootstrap interval and an exact two-sided sign test, corrected for the number of structures (Holm). For all structures
+together, whole cases are drawn, since the masks of one scan err together.
 """
 
 from __future__ import annotations
@@ -209,7 +209,7 @@ def write_best(path: Path, found: Sequence[Best], names: Sequence[str]) -> None:
 
 
 def load_versions(outs: Sequence[str | os.PathLike[str]]) -> list[Results]:
-    """Read audits that are to be compared; all must be of one model, since scores of different models do not compare."""
+    """Read audits that are to be compared; all must be of one model: scores of different models do not compare."""
     if len(outs) < 2:
         raise ParameterError(f"outs: expected at least two folders of audits, got {len(outs)}.")
     versions = [load(out) for out in outs]

@@ -73,9 +73,9 @@ def _joints(padded: Points, inside: npt.NDArray[np.bool_], level: float) -> dict
         crossed = [e for e, one, two in ((top, a, b), (right, b, c), (bottom, c, d), (left, d, a)) if one != two]
         if len(crossed) == 4:  # a saddle: its middle decides which corners hang together
             middle_inside = padded[row : row + 2, column : column + 2].mean() > level
-            pairs = ((top, right), (bottom, left)) if middle_inside == a else ((top, left), (bottom, right))
+            pairs = [(top, right), (bottom, left)] if middle_inside == a else [(top, left), (bottom, right)]
         else:
-            pairs = ((crossed[0], crossed[1]),)
+            pairs = [(crossed[0], crossed[1])]
         for one, two in pairs:
             joints.setdefault(one, []).append(two)
             joints.setdefault(two, []).append(one)

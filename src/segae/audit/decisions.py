@@ -153,7 +153,9 @@ def _json_rows(text: str, path: Path) -> Iterable[tuple[int, dict[str, str]]]:
         rows = [{name: _text(entry.get(name)) for name in _COLUMNS} for entry in entries]
         complete = all({"case", "structure", "source", "decision"} <= set(entry) for entry in entries)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise AuditError(f"decisions: {path} is not what the report exports ({type(error).__name__}: {error}).") from error
+        raise AuditError(
+            f"decisions: {path} is not what the report exports ({type(error).__name__}: {error})."
+        ) from error
     if not complete:
         raise AuditError(f"decisions: {path} has entries without case, structure, source or decision.")
     return enumerate(rows, 1)
@@ -201,4 +203,3 @@ def _write(path: Path, kept: dict[Key, Decision]) -> None:
         os.replace(fresh, path)  # noqa: PTH105  all or nothing
     except OSError as error:
         raise AuditError(f"decisions: {path} cannot be written ({error}).") from error
-

@@ -1,7 +1,7 @@
 """Pictures of a mask: three planes through its worst slice, with the outlines of the mask and of the expected one.
 
-Planes are squares of one size, so that the three of a mask show the same scale. The CT is a small gray WebP; outlines are
-SVG paths over it, which a reader can take away to see the CT beneath.
+Planes are squares of one size, so that the three of a mask show the same scale. The CT is a small gray WebP; outlines
+are SVG paths over it, which a reader can take away to see the CT beneath.
 """
 
 from __future__ import annotations

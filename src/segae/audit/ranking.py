@@ -1,7 +1,7 @@
 """Which masks a person should look at first, and which when there is time for a few only.
 
-Raw scores of different structures do not compare: 0.75 is a poor liver and a good adrenal gland. So each mask is compared
-with the others of its structure, by a robust z-score (`suspicion`). Flags come first, in this order of severity:
+Raw scores of different structures do not compare: 0.75 is a poor liver and a good adrenal gland. So each mask is
+compared with the others of its structure, by a robust z-score (`suspicion`). Flags come first, in order of severity:
 
 1. "failed": the mask could not be scored.
 2. "wrong": `not_ct`, `outside_body`, `wrong_side`, `implausible_volume`, `rarely_empty`; these are to be believed.
@@ -102,9 +102,14 @@ def rank(masks: Sequence[MaskRow]) -> list[Ranked]:
 
     return [
         Ranked(
-            masks[i], place, severities[i], float(suspicion[i]), float(compared.percentile[i]), int(compared.cohort[i]),
-            flags[i],
-        )  # fmt: skip
+            mask=masks[i],
+            place=place,
+            severity=severities[i],
+            suspicion=float(suspicion[i]),
+            percentile=float(compared.percentile[i]),
+            cohort=int(compared.cohort[i]),
+            flags=flags[i],
+        )
         for place, i in enumerate(sorted(range(len(masks)), key=key), 1)
     ]
 

@@ -285,4 +285,3 @@ def _script_json(value: Any) -> str:
 
 def _asset(name: str) -> str:
     return (files("segae.audit") / "assets" / name).read_text(encoding="utf-8")
-

@@ -121,7 +121,7 @@ def _write(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) 
 
 
 def spreadsheet_cell(value: object) -> object:
-    """A value as all tables of an audit write it: nan empty, text that would be a formula with an apostrophe before it."""
+    """A value as tables of an audit write it: nan empty, an apostrophe before text that would be a formula."""
     if isinstance(value, float):
         return "" if math.isnan(value) else f"{value:.6g}"
     if isinstance(value, str) and value.startswith(_FORMULA):

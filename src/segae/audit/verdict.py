@@ -112,7 +112,7 @@ def _or_zero(value: float) -> float:
 
 
 def _where(slices: Sequence[SliceScore], amount: Callable[[SliceScore], float]) -> str:
-    """", mostly in slices 10 to 14": the shortest run of slices that holds most of the error, when it is short."""
+    """Name the shortest run of slices that holds most of the error, when it is short: ", mostly in slices 5 to 9"."""
     shares = [amount(score) for score in slices]
     total = sum(shares)
     if len(slices) < _LEAST_SLICES or total <= 0:

@@ -486,11 +486,9 @@
       ...data.kindNames.map((name, k) => [String(k), kinds[name], k]).filter(([, , k]) => used.has(k)),
       ...flags.map((name, f) => [`flag:${f}`, `flag: ${words(name)}`, f]).filter(([, , f]) => usedFlags.has(f)),
     ]);
-    let waiting = 0;
     byId("search").addEventListener("input", (event) => {
       filter.text = event.target.value;
-      cancelAnimationFrame(waiting);
-      waiting = requestAnimationFrame(() => applyFilter());
+      applyFilter();
     });
     byId("filter-structure").addEventListener("change", (event) => { filter.structure = event.target.value; applyFilter(); });
     byId("filter-kind").addEventListener("change", (event) => {

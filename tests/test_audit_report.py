@@ -252,6 +252,18 @@ def test_without_pictures_no_model_is_needed(tmp_path: Path) -> None:
         write_report(out)
 
 
+def test_without_pillow_the_page_says_so(
+    tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def missing() -> None:
+        raise ParameterError("Pictures need Pillow: pip install 'segae[picture]'.")
+
+    monkeypatch.setattr(report, "require_pillow", missing)
+    _, drawn = _read(write_report(write_audit(tmp_path / "out", [mask_row()], model=str(tiny_model))))
+    assert "pip install" in drawn[0]["error"]
+    assert "pip install" in caplog.text
+
+
 def test_wrong_use(tmp_path: Path) -> None:
     with pytest.raises(AuditError, match=r"results\.sqlite"):
         write_report(tmp_path)

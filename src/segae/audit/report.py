@@ -60,7 +60,7 @@ def write_report(
         How many masks the review list holds; default 200.
     pictures : int
         How many masks get pictures, worst first, beside those of the review list; 0 for none at all. Up to 300 lie in
-        the page, more in the folder ``report_pictures`` beside it.
+        the page, more in the folder ``report_pictures`` beside it. Without Pillow the page says so in their place.
     device, threads
         As for `segae.Engine`; the model is the one of the audit.
     progress : callable, optional
@@ -76,7 +76,7 @@ def write_report(
     AuditError
         When `out` holds no audit.
     ParameterError
-        For a negative number, or without Pillow.
+        For a negative number.
     ModelFileError
         When the audit's model is not where it was.
     """
@@ -124,8 +124,14 @@ def _draw(
     """Index in the ranking -> picture, or why there is none. Cases are drawn at once on a few threads."""
     if not entries:
         return {}
-    require_pillow()
-    engine = Engine(results.meta.get("model", "default"), device, threads)
+    try:
+        require_pillow()
+    except ParameterError as error:  # a page without pictures is worth more than none after a long audit
+        _log.warning("report: no pictures. %s", error)
+        return {entry.place - 1: error for entry in entries}
+    cpus = threads or available_threads()
+    workers = min(_MOST_WORKERS, cpus)
+    engine = Engine(results.meta.get("model", "default"), device, max(1, cpus // workers))
     by_image: dict[str, list[Ranked]] = {}
     for entry in entries:
         by_image.setdefault(entry.mask.image, []).append(entry)
@@ -136,7 +142,6 @@ def _draw(
         return [(entry.place - 1, drawn) for entry, drawn in zip(group, draw_case(engine, wanted), strict=True)]
 
     found: dict[int, Picture | Exception] = {}
-    workers = min(_MOST_WORKERS, threads or available_threads())
     with ThreadPoolExecutor(workers, "segae-report") as pool:
         for group in pool.map(draw, by_image.values()):
             found.update(group)

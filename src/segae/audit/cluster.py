@@ -58,7 +58,8 @@ def score_on_cluster(cases: Iterable[Case], scheduler: str, settings: Settings) 
             return futures
 
         threads = sum(client.nthreads().values())
-        going = as_completed(submit(_AHEAD * max(threads, 1)))
+        with client.as_current():
+            going = as_completed(submit(_AHEAD * max(threads, 1)))
         for future in going:
             yield _outcome(future, submitted.pop(future.key), settings)
             future.release()

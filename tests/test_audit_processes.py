@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import audit_data
@@ -49,7 +50,7 @@ def script(tmp_path: Path, dataset: Path, out: Path, model: Path, hang: bool) ->
 
 
 def without_times(out: Path) -> list[MaskRow]:
-    return [MaskRow(**{**mask.__dict__, "seconds": 0.0}) for mask in audit.load(out).masks]
+    return [replace(mask, seconds=0.0) for mask in audit.load(out).masks]
 
 
 def children(pid: int) -> list[int]:

@@ -110,7 +110,7 @@ def _write(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) 
         with fresh.open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(header)
-            writer.writerows([_cell(value) for value in row] for row in rows)
+            writer.writerows([spreadsheet_cell(value) for value in row] for row in rows)
         os.replace(fresh, path)  # noqa: PTH105  a reader sees the old table or the new one
     except OSError as error:
         fresh.unlink(missing_ok=True)
@@ -120,7 +120,8 @@ def _write(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) 
         ) from error
 
 
-def _cell(value: object) -> object:
+def spreadsheet_cell(value: object) -> object:
+    """A value as all tables of an audit write it: nan empty, text that would be a formula with an apostrophe before it."""
     if isinstance(value, float):
         return "" if math.isnan(value) else f"{value:.6g}"
     if isinstance(value, str) and value.startswith(_FORMULA):

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import sys
+import tempfile
+import warnings
 from pathlib import Path
 from typing import Any
 
 import nibabel as nib
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from segae.errors import VolumeError
 from segae.volume import Volume, load, load_pair, open_gzip
@@ -108,6 +113,20 @@ def test_damaged(library: str, kind: str, values: Any, tmp_path: Path) -> None:
     path.write_bytes(spoiled(path.read_bytes(), kind))
     with pytest.raises(VolumeError, match=r"image: .*a\.nii\.gz is (truncated or damaged|not an image)"):
         load(path, "image")
+
+
+@settings(max_examples=300)
+@given(place=st.integers(0, 351), value=st.integers(0, 255))
+def test_any_damage_to_the_header_is_told(place: int, value: int) -> None:
+    """Or does not matter; nothing else is raised."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "a.nii.gz"
+        content = bytearray(nib.Nifti1Image(np.zeros((5, 6, 7), np.int16), AFFINE).to_bytes())
+        content[place] = value
+        path.write_bytes(gzip.compress(bytes(content), 1))
+        with warnings.catch_warnings(), contextlib.suppress(VolumeError):
+            warnings.simplefilter("ignore")  # numpy's, of scales that overflow
+            load(path, "image")
 
 
 def test_a_volume_is_taken_as_it_is(values: Any, tmp_path: Path) -> None:

@@ -218,14 +218,7 @@ def _read_file(path: Path, argument: str, scaled: bool, allocate: Allocate | Non
             image = _open_nifti(stream)
         else:
             image = nib.load(path)
-    except (
-        nib.filebasedimages.ImageFileError,
-        nib.wrapstruct.WrapStructError,
-        OSError,
-        EOFError,
-        ValueError,
-        TypeError,
-    ) as error:
+    except Exception as error:  # nibabel's and gzip's have no common base
         if stream is not None:
             stream.close()
         raise VolumeError(

@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import math
-import resource
 import sqlite3
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -507,6 +506,7 @@ def test_summaries_by_hand(out: Path) -> None:
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads /proc")
 def test_memory_stays_flat(dataset: Path, tiny_model: Path) -> None:
     """However many cases a worker has seen."""
+    import resource
 
     def held_mb() -> float:
         return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 1e6

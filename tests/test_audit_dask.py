@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -81,6 +84,32 @@ def test_a_worker_is_killed(cluster: Any, dataset: Path, alone: list[Any], tiny_
         dataset, tmp_path, scheduler=cluster.scheduler_address, model=tiny_model, device="cpu", on_case=kill_one
     )
     assert killed
+    assert told(summary.results) == alone
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_the_scheduler_is_killed(dataset: Path, alone: list[Any], tiny_model: Path, tmp_path: Path) -> None:
+    """The run stops with a message, and goes on elsewhere."""
+    address = tmp_path / "scheduler.json"
+    command = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--port", "0", "--no-dashboard"]
+    scheduler = subprocess.Popen([*command, "--scheduler-file", str(address)], stderr=subprocess.DEVNULL)
+    command = [sys.executable, "-m", "distributed.cli.dask_worker", "--nthreads", "1", "--no-dashboard"]
+    worker = subprocess.Popen([*command, "--scheduler-file", str(address)], stderr=subprocess.DEVNULL)
+    try:
+        while not address.exists():
+            assert scheduler.poll() is None
+            time.sleep(0.1)
+        with pytest.raises(AuditError, match="All cases that were finished are kept"):
+            audit.run(
+                dataset, tmp_path / "out", scheduler=str(address), model=tiny_model, device="cpu",
+                on_case=lambda outcome: scheduler.kill(),
+            )  # fmt: skip
+    finally:
+        for process in (scheduler, worker):
+            process.kill()
+            process.wait()
+    summary = audit.run(dataset, tmp_path / "out", workers=1, model=tiny_model, device="cpu")
+    assert 1 <= summary.unchanged < 6
     assert told(summary.results) == alone
 
 

@@ -182,10 +182,11 @@ def children(pid: int) -> list[int]:
 
 
 def compare(options: argparse.Namespace) -> list[str]:
-    root = Path(tempfile.mkdtemp(prefix="segae-bench-", dir=options.folder))
+    root = options.dataset or Path(tempfile.mkdtemp(prefix="segae-bench-"))
     try:
         shape = tuple(options.shape)
-        write_dataset(root, options.cases, shape, options.masks)
+        if not root.is_dir() or not any(root.iterdir()):
+            write_dataset(root, options.cases, shape, options.masks)
         size_mb = sum(path.stat().st_size for path in root.rglob("*.nii.gz")) / 1e6
         results: dict[str, list[tuple[float, float, float]]] = {job: [] for job in options.jobs}
         for turn in range(options.turns):
@@ -194,7 +195,8 @@ def compare(options: argparse.Namespace) -> list[str]:
                     results[job].append(measure(job, root))
                     print(job, *(f"{value:.1f}" for value in results[job][-1]), flush=True)
     finally:
-        shutil.rmtree(root)
+        if not options.dataset:
+            shutil.rmtree(root)
     middle = {job: [statistics.median(column) for column in zip(*runs, strict=True)] for job, runs in results.items()}
     lines = [
         f"{options.cases} cases of {' x '.join(map(str, reversed(shape)))}, {options.masks} masks each "
@@ -211,8 +213,8 @@ def compare(options: argparse.Namespace) -> list[str]:
 
 def flat(options: argparse.Namespace) -> list[str]:
     """Memory of a long run, over its course."""
-    root = Path(tempfile.mkdtemp(prefix="segae-bench-", dir=options.folder))
-    out = Path(tempfile.mkdtemp(prefix="segae-bench-", dir=options.folder))
+    root = Path(tempfile.mkdtemp(prefix="segae-bench-"))
+    out = Path(tempfile.mkdtemp(prefix="segae-bench-"))
     try:
         write_dataset(root, options.flat, (40, 64, 64), 3)
         process = subprocess.Popen([sys.executable, __file__, "--job", "audit", str(root), str(out)])
@@ -240,7 +242,7 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--jobs", nargs="+", choices=JOBS, default=list(JOBS))
     parser.add_argument("--flat", type=int, metavar="CASES", help="only memory, over so many small cases")
-    parser.add_argument("--folder", type=Path, help="where the dataset is written; default: the temporary folder")
+    parser.add_argument("--dataset", type=Path, help="a dataset kept from an earlier run; written when it is not there")
     parser.add_argument("--write", action="store_true", help="append to benchmarks/results/audit.md")
     parser.add_argument("--job", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()

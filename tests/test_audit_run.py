@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
 import sqlite3
+import sys
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,7 @@ import segae
 from segae import audit
 from segae.audit import runner, worker
 from segae.audit.case import Case
+from segae.audit.layouts import find_cases
 from segae.audit.results import MaskRow, Results
 from segae.audit.store import RESULTS, Store
 from segae.audit.tables import write_tables
@@ -212,6 +216,13 @@ def test_two_runs_on_one_folder(run: Run, dataset: Path, out: Path) -> None:
     assert run(dataset, out).scored == 3
 
 
+def test_finished_results_are_one_plain_file(run: Run, dataset: Path, out: Path) -> None:
+    """A reader in a read-only folder cannot make the files that SQLite's log needs."""
+    run(dataset, out)
+    assert sorted(path.name for path in out.glob("results.*")) == ["results.lock", RESULTS]
+    assert (out / RESULTS).read_bytes()[18:20] == b"\1\1"  # no write-ahead log, in SQLite's file format
+
+
 def test_reading_while_it_runs(run: Run, dataset: Path, out: Path) -> None:
     seen: list[int] = []
     run(dataset, out, on_case=lambda outcome: seen.append(len(audit.load(out).cases)))
@@ -362,7 +373,7 @@ def test_a_full_disk_stops_the_run(
             stores.append(self)
 
         def commit(self, case: audit.CaseRow, masks: Iterable[MaskRow]) -> None:
-            long = [MaskRow(**{**mask.__dict__, "slices_json": "[" + "1," * 20000 + "1]"}) for mask in masks]
+            long = [replace(mask, slices_json="[" + "1," * 20000 + "1]") for mask in masks]
             super().commit(case, long)
 
     with monkeypatch.context() as patch:
@@ -490,6 +501,39 @@ def test_summaries_by_hand(out: Path) -> None:
     matrix = {entry["case"]: entry for entry in table("matrix.csv")}
     assert matrix["0"]["liver"] == "0"  # the worse of two
     assert matrix["1"]["spleen"] == ""
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads /proc")
+def test_memory_stays_flat(dataset: Path, tiny_model: Path) -> None:
+    """However many cases a worker has seen."""
+    import resource
+
+    def held_mb() -> float:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 1e6
+
+    case = find_cases(dataset).cases[0]
+    settings = Settings(str(tiny_model), worker.sha256_of(tiny_model), "cpu", 1, str(dataset))
+    for _ in range(10):
+        worker.score_case(case, settings)
+    before = held_mb()
+    for _ in range(100):
+        worker.score_case(case, settings)
+    assert held_mb() - before < 10
+
+
+def test_progress_where_a_person_looks(run: Run, dataset: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("tqdm")
+    terminal = io.StringIO()
+    monkeypatch.setattr(terminal, "isatty", lambda: True)
+    monkeypatch.setattr(sys, "stderr", terminal)
+    run(dataset, out, progress=True)
+    last = terminal.getvalue().split("\r")[-1]
+    assert "3/3" in last
+    assert "6 masks" in last
+    assert "case" in last
+    terminal.truncate(0)
+    run(dataset, out, progress=False)
+    assert terminal.getvalue() == ""
 
 
 # The command

@@ -13,6 +13,7 @@ from segae.errors import ParameterError
 
 if TYPE_CHECKING:
     from segae.audit import Summary
+    from segae.audit.layouts import Found
     from segae.audit.worker import Outcome
 
 _SHOWN = 10
@@ -70,6 +71,10 @@ def _look(options: argparse.Namespace) -> int:
 def _audit(options: argparse.Namespace) -> None:
     from segae import audit
 
+    def describe(found: Found) -> None:
+        for line in found.describe():
+            _say(options, line)
+
     def print_case(outcome: Outcome) -> None:
         print(json.dumps(_as_json(outcome), ensure_ascii=False), flush=True)
 
@@ -81,7 +86,7 @@ def _audit(options: argparse.Namespace) -> None:
         model=options.model,
         device=options.device,
         scheduler=options.scheduler,
-        on_found=lambda found: [_say(options, line) for line in found.describe()],
+        on_found=describe,
         on_case=print_case if options.json_lines else None,
     )
     for line in _describe(summary):

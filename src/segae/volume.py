@@ -125,6 +125,8 @@ def load(
         Takes a number of bytes, returns a uint8 array of as many for the voxels of a compressed file: a reader of many
         files may give the same memory again, since fresh memory costs as much as decompressing a mask.
     """
+    if isinstance(source, Volume):
+        return source
     given = _read(source, argument, scaled, allocate)
     return _orient(_place(given, argument, affine, spacing, axes), argument, spacing, axes)
 
@@ -160,6 +162,9 @@ def load_pair(
     GridMismatchError
         When the two do not share a grid (corners differ by more than 0.1 voxel).
     """
+    if isinstance(image, Volume) and isinstance(mask, Volume):
+        _check_same_grid(image, mask, mask_argument)
+        return image, mask
     given_image = _read(image, "image", scaled=False)
     given_mask = _read(mask, mask_argument, scaled=True)
     for name, geometry in (("affine", affine), ("spacing", spacing)):
@@ -213,14 +218,7 @@ def _read_file(path: Path, argument: str, scaled: bool, allocate: Allocate | Non
             image = _open_nifti(stream)
         else:
             image = nib.load(path)
-    except (
-        nib.filebasedimages.ImageFileError,
-        nib.wrapstruct.WrapStructError,
-        OSError,
-        EOFError,
-        ValueError,
-        TypeError,
-    ) as error:
+    except Exception as error:  # nibabel's and gzip's have no common base
         if stream is not None:
             stream.close()
         raise VolumeError(

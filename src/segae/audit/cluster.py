@@ -58,7 +58,8 @@ def score_on_cluster(cases: Iterable[Case], scheduler: str, settings: Settings) 
             return futures
 
         threads = sum(client.nthreads().values())
-        going = as_completed(submit(_AHEAD * max(threads, 1)))
+        with client.as_current():
+            going = as_completed(submit(_AHEAD * max(threads, 1)))
         for future in going:
             yield _outcome(future, submitted.pop(future.key), settings)
             future.release()
@@ -75,5 +76,8 @@ def _outcome(future: Any, case: Case, settings: Settings) -> Outcome:
     except SegaeError:
         raise
     except Exception as error:  # what a lost scheduler or a foreign version of segae raises has no common base
-        raise AuditError(f"scheduler: {case.id} came back with {type(error).__name__}: {error}") from error
+        raise AuditError(
+            f"scheduler: {case.id} came back with {type(error).__name__}: {error}\n"
+            f"All cases that were finished are kept; give the same command to go on."
+        ) from error
     return outcome

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from segae.errors import SegaeError
 from segae.volume import Volume, load
 
 
@@ -50,7 +49,7 @@ def read_masks(paths: Sequence[Path], memories: Memories) -> Iterator[tuple[Path
     def read(index: int) -> Volume | Exception:
         try:
             return load(paths[index], "mask", scaled=True, allocate=slots[index % len(slots)])
-        except (SegaeError, OSError, MemoryError) as error:
+        except Exception as error:  # of one mask, which must not take the others with it
             return error
 
     with ThreadPoolExecutor(1) as reader:

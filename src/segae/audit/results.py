@@ -16,7 +16,7 @@ from segae.assessment import Flag, SliceScore
 Box = tuple[tuple[int, int], ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # there may be half a million
 class MaskRow:
     """One mask, scored or failed.
 

@@ -120,13 +120,13 @@ def run(
             on_found(found)
         _check_found(found, store)
         root = _Root(found)
-        here = workers or available_threads()
-        threads = 1 if scheduler else max(1, available_threads() // here)
-        settings = Settings("default" if model == "default" else str(path), digest, device, threads, str(root.path))
         waiting = _waiting(found.cases, store, digest)
+        processes = max(1, min(workers or available_threads(), len(waiting)))
+        threads = 1 if scheduler else max(1, available_threads() // processes)
+        settings = Settings("default" if model == "default" else str(path), digest, device, threads, str(root.path))
         gone = store.mark_present({case.id for case in found.cases})
         _begin(store, found, settings, str(path))
-        outcomes = _score(waiting, min(here, len(waiting)), scheduler, settings)
+        outcomes = _score(waiting, processes, scheduler, settings)
         unnamed: Counter[int] = Counter()
         with show_progress(len(found.cases), len(found.cases) - len(waiting), progress) as advance:
             for outcome in outcomes:

@@ -6,9 +6,11 @@ operating system drops when the process dies, however it dies.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sqlite3
+import sys
 from collections.abc import Iterable
 from dataclasses import astuple, fields
 from pathlib import Path
@@ -37,6 +39,8 @@ CREATE TABLE masks (
 """
 
 _JSON_COLUMNS = ("flags", "labels", "bbox", "centroid_mm")
+# What many rows share is kept once in memory.
+_SHARED_COLUMNS = ("case_id", "structure", "name", "image", "model_sha256")
 _MASK_COLUMNS = tuple(field.name for field in fields(MaskRow))
 
 
@@ -92,7 +96,9 @@ class Store:
         self.close()
 
     def close(self) -> None:
-        """Close the results and let others write."""
+        """Close the results and let others write; the file can then be read from a folder that is read-only."""
+        with contextlib.suppress(sqlite3.Error):  # while somebody reads, the log stays
+            self._database.execute("PRAGMA journal_mode=DELETE")
         self._database.close()
         self._lock.close()
 
@@ -215,6 +221,8 @@ def _from_columns(values: Iterable[object]) -> MaskRow:
         row[name] = json.loads(str(row[name]))
     for name in ("dice", "precision", "recall", "raw", "volume_ml", "seconds"):
         row[name] = float("nan") if row[name] is None else row[name]
+    for name in _SHARED_COLUMNS:
+        row[name] = sys.intern(str(row[name]))
     row["flags"] = tuple(Flag(**flag) for flag in row["flags"])  # type: ignore[attr-defined]
     row["labels"] = tuple(row["labels"])  # type: ignore[arg-type]
     box, centroid = row["bbox"], row["centroid_mm"]

@@ -42,7 +42,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Outcome:
-    """A case, ready to be kept. `unnamed` counts the voxels of values that nobody named, by labelmap and value."""
+    """A case, ready to be kept. `unnamed` is value -> voxels of values of labelmaps that nobody named."""
 
     case: CaseRow
     masks: list[MaskRow]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import functools
 import json
+import multiprocessing
 
 import nibabel as nib
 import numpy as np
@@ -146,6 +148,21 @@ def test_fit_resume_and_export(tmp_path, monkeypatch):
     for role, tensor in wanted._asdict().items():
         np.testing.assert_allclose(found[role], tensor.numpy(), atol=2e-4, err_msg=role)
     assert 0 <= segae.Engine(model, "cpu").score(_scan().image, _scan().mask("liver"), "liver", spacing=(3, 2, 2)) <= 1
+
+
+def test_a_run_stops_when_no_more_samples_are_made(tmp_path, monkeypatch):
+    """A scan that breaks the process that makes samples must not leave the other learning the same ones for hours."""
+    monkeypatch.setattr(fit, "new_judge", _judge)
+    ring = fit.feed.Ring(tmp_path / "ring", 2)
+    ring.folder.mkdir()
+    ring.put(synthesis.Visit(_scan(), np.random.default_rng(0)).draw(16), 0)
+    ended = multiprocessing.get_context("spawn").Process(target=int)
+    ended.start()
+    ended.join()
+    settings = fit.Settings(steps=100, batch=8, leave_out=())
+    run = fit.Run(settings, {"liver"}, CPU, functools.partial(fit.feed.require_alive, ended))
+    with pytest.raises(RuntimeError, match="exit code 0"):
+        run.train(ring, tmp_path / fit.CHECKPOINT, {})
 
 
 def test_a_model_file_can_be_trained_on(tmp_path, monkeypatch):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -135,7 +136,7 @@ def fit(
     ring = feed.Ring(work / "ring", settings.ring)
     producer = feed.start(ring, source, settings.seed)
     torch.set_num_threads(threads)
-    run = Run(settings, source.structures(), torch_device(device))
+    run = Run(settings, source.structures(), torch_device(device), partial(feed.require_alive, producer))
     feed.wait_for(ring, min(_FILES_AT_ONCE, settings.ring), producer)
     if not (work / CHECKPOINT).exists() and initial is not None:
         run.begin_with(initial, ring)
@@ -179,8 +180,15 @@ def held_out_samples(folder: Path, leave_out: tuple[str, ...], each: int = 100) 
 class Run:
     """Network, running average, optimiser and place in the schedule."""
 
-    def __init__(self, settings: Settings, trained: set[str], device: torch.device) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        trained: set[str],
+        device: torch.device,
+        watch: Callable[[], None] = lambda: None,
+    ) -> None:
         self.settings = settings
+        self.watch = watch  # called now and then; raises when samples are no longer made
         self.trained = trained
         self.device = device
         self.judge = new_judge().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -270,6 +278,7 @@ class Run:
     def _batches(self, ring: feed.Ring) -> Iterator[Samples]:
         """Batches mixed from a few files at a time, without end."""
         while True:
+            self.watch()
             files = ring.files()
             some = self.rng.choice(len(files), min(_FILES_AT_ONCE, len(files)), replace=False)
             pool = Samples.join([ring.get(files[i]) for i in some])

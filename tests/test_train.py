@@ -210,6 +210,17 @@ def test_losses_are_least_at_the_truth():
     assert losses.pair_ranking(1 - truth, truth, embedding) > 0
 
 
+def test_the_paper_s_losses_rank_and_the_judge_learns_with_them(tmp_path, monkeypatch):
+    monkeypatch.setattr(fit, "new_judge", _judge)
+    samples = synthesis.Visit(_scan(), np.random.default_rng(0)).draw(16)
+    run = fit.Run(fit.Settings(steps=1, batch=16, paper_losses=True), {"liver"}, CPU)
+    before = run.judge.verdict.weight.clone()
+    assert np.isfinite(run._learn(samples))
+    assert not torch.equal(before, run.judge.verdict.weight)
+    meaning = run.judge.code.meaning(torch.arange(3))
+    assert meaning.shape == (3, 24)
+
+
 def test_curve_is_monotone():
     rng = np.random.default_rng(0)
     said = rng.random(300)

@@ -56,6 +56,8 @@ class Settings:
         Cases kept out of training, beside those of ``use=dev``.
     synthetic, unlabelled : float
         Shares of the samples that come from synthetic scans and from regions of real scans without labels.
+    paper_losses : bool
+        Learn the slices' Dice by the paper's weighted error and ranking loss (benchmarks/ablation.py).
     """
 
     steps: int = 8000
@@ -67,6 +69,7 @@ class Settings:
     leave_out: tuple[str, ...] = HELD_OUT
     synthetic: float = 0.4
     unlabelled: float = 0.08
+    paper_losses: bool = False
 
     def rate_factor(self, step: int) -> float:
         """Warm-up, plateau, and a linear fall over the last quarter: a run can be prolonged before the fall begins."""
@@ -293,7 +296,8 @@ class Run:
         # Half the bits suffice for the convolutions, and are 1.6 times as fast on CPUs that have them.
         with torch.autocast(self.device.type, dtype=torch.bfloat16):
             said = self.judge(self.jitter(slices), structure)
-        loss = judge_loss(Judgement(*(part.float() for part in said)), targets)
+        names = self.judge.code.meaning(structure) if self.settings.paper_losses else None
+        loss = judge_loss(Judgement(*(part.float() for part in said)), targets, names)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.judge.parameters(), 1.0)

@@ -109,7 +109,8 @@ class _StructureCode(nn.Module):
 
     def meaning(self, index: Tensor) -> Tensor:
         """Unit vectors [n, 384] of the structures' names."""
-        return self.table[index, : self.text_width] / self.text_width**0.5
+        text: Tensor = self.table[index, : self.text_width] / self.text_width**0.5
+        return text
 
     def forward(self, index: Tensor) -> Tensor:
         known = (

@@ -120,11 +120,7 @@ def fit(
         As torch names it; "auto" takes a GPU where there is one.
     """
     work.mkdir(parents=True, exist_ok=True)
-    logging.basicConfig(
-        level=logging.INFO,
-        format="%(asctime)s %(message)s",
-        handlers=[logging.FileHandler(work / "fit.log"), logging.StreamHandler()],
-    )
+    _log_to(work / "fit.log")
     torch.manual_seed(settings.seed)
     source = Mixture(
         folder,
@@ -147,6 +143,15 @@ def fit(
     run.train(ring, work / CHECKPOINT, checks)
     producer.terminate()
     return work / CHECKPOINT
+
+
+def _log_to(file: Path) -> None:
+    """Write the figures of a run to a file and to the terminal, whatever the program's own logging."""
+    for handler in (logging.FileHandler(file), logging.StreamHandler()):
+        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+        log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    log.propagate = False
 
 
 def torch_device(wanted: str) -> torch.device:

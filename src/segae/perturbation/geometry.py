@@ -42,8 +42,11 @@ def warped(
 
 def _about(centre: npt.NDArray[np.float64], matrix: npt.NDArray[np.float64]) -> _core.Map:
     """The map p -> centre + matrix (p - centre)."""
-    offset = centre - matrix @ centre
-    return _core.Map(matrix=matrix.ravel().tolist(), offset_mm=offset.tolist())
+    # Summed one by one: a library's product may round otherwise on another machine.
+    offset = [
+        float(c - (a * centre[0] + b * centre[1] + d * centre[2])) for c, (a, b, d) in zip(centre, matrix, strict=True)
+    ]
+    return _core.Map(matrix=matrix.ravel().tolist(), offset_mm=offset)
 
 
 def _draw_shift(scene: Scene, rng: np.random.Generator) -> tuple[Params, float]:

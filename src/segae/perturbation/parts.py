@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -112,6 +113,7 @@ TRUNCATE = Kind(
     strength="depth_mm",
     draw=_draw_truncate,
     build=_truncate,
+    enough=lambda *_: math.inf,  # levels of all strengths cost as much as those of a weak one
     finer=tilted,
 )
 

@@ -1,8 +1,8 @@
 """Fits the kind `rater` to pairs of experts: src/segae/perturbation/rater.csv and benchmarks/results/raters.md.
 
 By simulated moments: `rater` is applied to the first expert's masks, both are measured alike, and its numbers are moved
-until bias, spread, correlations and ends agree. First on every second scan, to be checked on the others; the table that is
-shipped comes from all. Left and right are one structure.
+until bias, spread, correlations and ends agree. First on every second scan, to be checked on the others; the table that
+is shipped comes from all. Left and right are one structure.
 Usage: SEGAE_DATA=... python benchmarks/rater_fit.py [--tables-only]
 """
 
@@ -12,7 +12,7 @@ import argparse
 import csv
 import os
 from collections import defaultdict
-from dataclasses import fields, replace
+from dataclasses import fields
 from itertools import product
 from pathlib import Path
 
@@ -59,7 +59,7 @@ def mean_of(rows: Rows, key: str) -> float:
 
 
 def spline_correlation(distance, grid):
-    """Of a cubic B-spline of independent control values, nearly: a Gaussian of the spline's own correlation's variance."""
+    """Of a cubic B-spline of independent control values, nearly: a Gaussian of the same variance."""
     return np.exp(-0.75 * (np.asarray(distance) / grid) ** 2)
 
 
@@ -171,11 +171,12 @@ def main() -> None:
     people = {id(pair): statistics(pair, pair.second, np.random.default_rng(i)) for i, pair in enumerate(pairs)}
     print(f"{len(pairs)} pairs measured", flush=True)
     lines = [
-        f"Measured between two experts / made by `rater` at scale 1, {len(pairs)} structures of "
-        f"{len({p.scan for p in pairs})} scans. Medians over the n structures (bias: root mean square; correlations: mean), in mm.",
-        "Bias, spread, p95: of the signed displacement of the surface. plane: its correlation at that distance in mm within a",
-        "slice. slices: that many slices of 2.5 mm above. Ends: shares of first and last slices, without those at the scan's border.",
-        "Fitted: bias, spread, correlations and ends. Dice and p95 were not.",
+        f"Measured between two experts / made by `rater` at scale 1: {len(pairs)} structures of "
+        f"{len({p.scan for p in pairs})} scans, in mm.",
+        "Medians over the n structures (bias: root mean square; correlations: mean). Bias, spread, p95: of the signed",
+        "displacement of the surface. plane: its correlation at that distance within a slice. slices: that many slices of",
+        "2.5 mm above. Ends: shares of first and last slices, without those at the scan's border. Fitted: bias, spread,",
+        "correlations and ends; Dice and p95 were not.",
         "",
     ]
     if not options.tables_only:

@@ -1,6 +1,6 @@
 """How two experts differ who contoured the same scans, and how the kind `rater` differs from a mask.
 
-Reads raters/<scan>_rater{1,2}.nii.gz in the folder SEGAE_DATA. benchmarks/rater_fit.py fits with it and writes the tables.
+Reads raters/<scan>_rater{1,2}.nii.gz in the folder SEGAE_DATA. benchmarks/rater_fit.py fits with it.
 """
 
 from __future__ import annotations

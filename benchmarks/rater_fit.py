@@ -174,8 +174,8 @@ def main() -> None:
         f"Measured between two experts / made by `rater` at scale 1: {len(pairs)} structures of "
         f"{len({p.scan for p in pairs})} scans, in mm.",
         "Medians over the n structures (bias: root mean square; correlations: mean). Bias, spread, p95: of the signed",
-        "displacement of the surface. plane: its correlation at that distance within a slice. slices: that many slices of",
-        "2.5 mm above. Ends: shares of first and last slices, without those at the scan's border. Fitted: bias, spread,",
+        "displacement of the surface. plane: its correlation at that distance within a slice. slices: that many slices",
+        "of 2.5 mm above. Ends: shares of first and last slices, but for the scan's border. Fitted: bias, spread,",
         "correlations and ends; Dice and p95 were not.",
         "",
     ]

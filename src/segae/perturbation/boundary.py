@@ -208,7 +208,7 @@ JITTER = Kind(
 )
 
 
-_WORST_SLICE_MM = 15.0  # nobody contours a slice worse
+_WORST_SLICE_MM = 8.0  # nobody contours a slice worse
 
 
 def _draw_slicewise(scene: Scene, rng: np.random.Generator) -> tuple[Params, float]:
@@ -248,7 +248,7 @@ SLICEWISE = Kind(
         "fine_mm": "the same for its trembling; [0.1, 0.25] x extent in the plane",
         "fine_share": "of the trembling in the error; [0.1, 0.5]",
         "seed": "of the noise fields",
-        "amplitude_mm": "of the boundary's displacement; (0, deepest point / 2], at most 15",
+        "amplitude_mm": "of the boundary's displacement; (0, deepest point / 2], at most 8",
     },
     strength="amplitude_mm",
     draw=_draw_slicewise,

@@ -161,7 +161,7 @@ def _draw_drop_part(scene: Scene, rng: np.random.Generator) -> tuple[Params, flo
     else:
         place, way = None, direction(rng)
         first, last = span_along(scene, way)
-        reach = last - first
+        reach = max(last - first, *scene.spacing_mm)  # one voxel has no extent between centres
     return {
         "centre_mm": None if place is None else list(place),
         "normal": None if way is None else list(way),

@@ -40,11 +40,20 @@ _UNEVEN_PARAMETERS = {
 }
 
 
+def _thickness_mm(scene: Scene) -> float:
+    """Volume over surface, from the outermost layers of voxels; their centres lie half a voxel inside the boundary."""
+    near = 2.0 * max(scene.spacing_mm)
+    box, squared = scene.squared(_core.Sides.INSIDE, 0.0)
+    rim = int(_core.count_in_rows(box, squared, -near * near * (1 + 1e-6), -1e-12, scene.threads).sum())
+    return scene.voxels / max(rim, 1) * (near - min(scene.spacing_mm) / 2.0)
+
+
 def _wide_enough(scene: Scene, _params: Params, target_dice: float) -> float:
-    """Brunn and Minkowski: of all bodies of one volume the ball grows least."""
+    """Brunn and Minkowski: of all bodies of one volume the ball grows least. Mostly the surface says less."""
     target = max(target_dice - 0.02, 0.01)
-    growth: float = ((2.0 - target) / target) ** (1.0 / 3.0)
-    return scene.sphere_mm * (growth - 1.0) + 2.0 * max(scene.spacing_mm)
+    growth = (2.0 - target) / target
+    ball: float = scene.sphere_mm * (growth ** (1.0 / 3.0) - 1.0) + 2.0 * max(scene.spacing_mm)
+    return min(ball, 1.1 * _thickness_mm(scene) * (growth - 1.0) + max(scene.spacing_mm))
 
 
 def _at_once(_scene: Scene, _params: Params, _target_dice: float) -> float:
@@ -175,12 +184,8 @@ def noisy(scene: Scene, most: float, noise: list[_core.Noise], bias: float, spre
 
 def _noisy_enough(scene: Scene, spread: float, target_dice: float) -> float:
     """For `noisy` without bias: a normal displacement of spread s takes in and loses 0.4 s from each mm2 of surface."""
-    near = 2.0 * max(scene.spacing_mm)
-    box, squared = scene.squared(_core.Sides.INSIDE, 0.0)
-    rim = int(_core.count_in_rows(box, squared, -near * near * (1 + 1e-6), -1e-12, scene.threads).sum())
-    # The boundary lies half a voxel beside the outermost centres. Fields of few waves may be weak at the surface.
-    thickness_mm = scene.voxels / max(rim, 1) * (near - min(scene.spacing_mm) / 2.0)
-    return 1.8 * (1.0 - target_dice) * thickness_mm / (0.4 * spread)
+    # Fields of few waves may be weak where the surface is.
+    return 1.8 * (1.0 - target_dice) * _thickness_mm(scene) / (0.4 * spread)
 
 
 def _draw_jitter(scene: Scene, rng: np.random.Generator) -> tuple[Params, float]:

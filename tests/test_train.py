@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import functools
 import json
+import multiprocessing
 
 import nibabel as nib
 import numpy as np
@@ -148,6 +150,21 @@ def test_fit_resume_and_export(tmp_path, monkeypatch):
     assert 0 <= segae.Engine(model, "cpu").score(_scan().image, _scan().mask("liver"), "liver", spacing=(3, 2, 2)) <= 1
 
 
+def test_a_run_stops_when_no_more_samples_are_made(tmp_path, monkeypatch):
+    """A scan that breaks the process that makes samples must not leave the other learning the same ones for hours."""
+    monkeypatch.setattr(fit, "new_judge", _judge)
+    ring = fit.feed.Ring(tmp_path / "ring", 2)
+    ring.folder.mkdir()
+    ring.put(synthesis.Visit(_scan(), np.random.default_rng(0)).draw(16), 0)
+    ended = multiprocessing.get_context("spawn").Process(target=int)
+    ended.start()
+    ended.join()
+    settings = fit.Settings(steps=100, batch=8, leave_out=())
+    run = fit.Run(settings, {"liver"}, CPU, functools.partial(fit.feed.require_alive, ended))
+    with pytest.raises(RuntimeError, match="exit code 0"):
+        run.train(ring, tmp_path / fit.CHECKPOINT, {})
+
+
 def test_a_model_file_can_be_trained_on(tmp_path, monkeypatch):
     """What export folds away comes back: the restored judge says what the file says, normalised as in training."""
     monkeypatch.setattr(fit, "new_judge", _judge)
@@ -191,6 +208,17 @@ def test_losses_are_least_at_the_truth():
     embedding = torch.nn.functional.normalize(torch.randn(3, 4, generator=torch.manual_seed(0)))
     assert losses.pair_ranking(truth, truth, embedding) == 0
     assert losses.pair_ranking(1 - truth, truth, embedding) > 0
+
+
+def test_the_paper_s_losses_rank_and_the_judge_learns_with_them(tmp_path, monkeypatch):
+    monkeypatch.setattr(fit, "new_judge", _judge)
+    samples = synthesis.Visit(_scan(), np.random.default_rng(0)).draw(16)
+    run = fit.Run(fit.Settings(steps=1, batch=16, paper_losses=True), {"liver"}, CPU)
+    before = run.judge.verdict.weight.clone()
+    assert np.isfinite(run._learn(samples))
+    assert not torch.equal(before, run.judge.verdict.weight)
+    meaning = run.judge.code.meaning(torch.arange(3))
+    assert meaning.shape == (3, 24)
 
 
 def test_curve_is_monotone():

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,8 @@ class Settings:
         Cases kept out of training, beside those of ``use=dev``.
     synthetic, unlabelled : float
         Shares of the samples that come from synthetic scans and from regions of real scans without labels.
+    paper_losses : bool
+        Learn the slices' Dice by the paper's weighted error and ranking loss (benchmarks/ablation.py).
     """
 
     steps: int = 8000
@@ -66,6 +69,7 @@ class Settings:
     leave_out: tuple[str, ...] = HELD_OUT
     synthetic: float = 0.4
     unlabelled: float = 0.08
+    paper_losses: bool = False
 
     def rate_factor(self, step: int) -> float:
         """Warm-up, plateau, and a linear fall over the last quarter: a run can be prolonged before the fall begins."""
@@ -116,11 +120,7 @@ def fit(
         As torch names it; "auto" takes a GPU where there is one.
     """
     work.mkdir(parents=True, exist_ok=True)
-    logging.basicConfig(
-        level=logging.INFO,
-        format="%(asctime)s %(message)s",
-        handlers=[logging.FileHandler(work / "fit.log"), logging.StreamHandler()],
-    )
+    _log_to(work / "fit.log")
     torch.manual_seed(settings.seed)
     source = Mixture(
         folder,
@@ -135,7 +135,7 @@ def fit(
     ring = feed.Ring(work / "ring", settings.ring)
     producer = feed.start(ring, source, settings.seed)
     torch.set_num_threads(threads)
-    run = Run(settings, source.structures(), torch_device(device))
+    run = Run(settings, source.structures(), torch_device(device), partial(feed.require_alive, producer))
     feed.wait_for(ring, min(_FILES_AT_ONCE, settings.ring), producer)
     if not (work / CHECKPOINT).exists() and initial is not None:
         run.begin_with(initial, ring)
@@ -143,6 +143,15 @@ def fit(
     run.train(ring, work / CHECKPOINT, checks)
     producer.terminate()
     return work / CHECKPOINT
+
+
+def _log_to(file: Path) -> None:
+    """Write the figures of a run to a file and to the terminal, whatever the program's own logging."""
+    for handler in (logging.FileHandler(file), logging.StreamHandler()):
+        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+        log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    log.propagate = False
 
 
 def torch_device(wanted: str) -> torch.device:
@@ -179,8 +188,15 @@ def held_out_samples(folder: Path, leave_out: tuple[str, ...], each: int = 100) 
 class Run:
     """Network, running average, optimiser and place in the schedule."""
 
-    def __init__(self, settings: Settings, trained: set[str], device: torch.device) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        trained: set[str],
+        device: torch.device,
+        watch: Callable[[], None] = lambda: None,
+    ) -> None:
         self.settings = settings
+        self.watch = watch  # called now and then; raises when samples are no longer made
         self.trained = trained
         self.device = device
         self.judge = new_judge().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -270,6 +286,7 @@ class Run:
     def _batches(self, ring: feed.Ring) -> Iterator[Samples]:
         """Batches mixed from a few files at a time, without end."""
         while True:
+            self.watch()
             files = ring.files()
             some = self.rng.choice(len(files), min(_FILES_AT_ONCE, len(files)), replace=False)
             pool = Samples.join([ring.get(files[i]) for i in some])
@@ -284,7 +301,8 @@ class Run:
         # Half the bits suffice for the convolutions, and are 1.6 times as fast on CPUs that have them.
         with torch.autocast(self.device.type, dtype=torch.bfloat16):
             said = self.judge(self.jitter(slices), structure)
-        loss = judge_loss(Judgement(*(part.float() for part in said)), targets)
+        names = self.judge.code.meaning(structure) if self.settings.paper_losses else None
+        loss = judge_loss(Judgement(*(part.float() for part in said)), targets, names)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.judge.parameters(), 1.0)

@@ -66,7 +66,10 @@ class Mixture:
             shares.append(self.unlabelled)
 
         def visit() -> Visit:
-            return Visit(draws[rng.choice(len(draws), p=shares)](rng), rng)
+            while True:
+                found = Visit(draws[rng.choice(len(draws), p=shares)](rng), rng)
+                if found.names:  # warping may leave nothing that is large enough
+                    return found
 
         visits = [visit() for _ in range(self.open_visits)]
         while True:

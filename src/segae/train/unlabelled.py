@@ -55,9 +55,14 @@ class RegionRules:
 
 
 def unlabelled_scans(folder: Path, cache: Path) -> list[LabelledScan]:
-    """Outline every case of ``use=train-unlabelled``; results are kept in the folder `cache`, one npz a case."""
+    """Outline every case of ``use=train-unlabelled``; results are kept in the folder `cache`, one npz a case.
+
+    Cases in which nothing stands out are left out.
+    """
     cache.mkdir(parents=True, exist_ok=True)
-    return [_outlined(case, cache / f"{case.name}_regions.npz") for case in data.cases(folder, "train-unlabelled")]
+    cases = data.cases(folder, "train-unlabelled")
+    scans = [_outlined(case, cache / f"{case.name}_regions.npz") for case in cases]
+    return [scan for scan in scans if scan.parts]
 
 
 def _outlined(case: Case, kept: Path) -> LabelledScan:

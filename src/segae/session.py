@@ -7,6 +7,7 @@ import hashlib
 import os
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,8 @@ from segae.errors import DeviceError, ModelFileError
 from segae.recipe import METADATA_KEY, ModelCard
 from segae.threads import available_threads
 
-# Slices a call. Large enough to fill two cores, small enough that activations stay in the tens of megabytes.
-BATCH = 32
+# Most slices that a CPU thread judges at once: more gain nothing, and activations stay in the tens of megabytes.
+_CHUNK = 16
 
 _CUDA = "CUDAExecutionProvider"
 _CPU = "CPUExecutionProvider"
@@ -40,7 +41,7 @@ class Session:
     device : str
         "auto", "cpu", "cuda" or "cuda:N" ("gpu" says the same).
     threads : int or None
-        Threads of the network on the CPU; None takes all that this process may use.
+        How many may cut and judge slices at once on the CPU; None takes all that this process may use.
 
     Raises
     ------
@@ -57,27 +58,37 @@ class Session:
         self._lock = threading.Lock()
         self._open()
 
-    def run(self, slices: npt.NDArray[np.float32], structure: npt.NDArray[np.int64]) -> dict[str, npt.NDArray[Any]]:
-        """Run the network.
+    @property
+    def workers(self) -> int:
+        """How many threads may call `run` at once, to make use of the device."""
+        return self.threads if self.device == "cpu" else 1
+
+    def chunk_size(self, slices: int) -> int:
+        """How many of so many slices to hand to `run` at once."""
+        return min(_CHUNK, -(-slices // self.workers))
+
+    def run(
+        self, slices: npt.NDArray[np.float32], structure: npt.NDArray[np.int64], roles: Sequence[str] | None = None
+    ) -> dict[str, npt.NDArray[Any]]:
+        """Run the network, on the CPU in the caller's thread.
 
         Parameters
         ----------
         slices : float32 [n, c, h, w]
         structure : int64 [n]
             Index into ``card.structures``.
+        roles : sequence of str, optional
+            Of ``card.outputs``; default: all.
 
         Returns
         -------
         dict
-            Role (see `ModelCard.outputs`) -> float32 array with n rows.
+            Role -> float32 array with n rows.
         """
-        roles = list(self.card.outputs)
+        roles = list(self.card.outputs if roles is None else roles)
         names = [self.card.outputs[role] for role in roles]
-        parts = [
-            self._runtime().run(names, {"slices": slices[i : i + BATCH], "structure": structure[i : i + BATCH]})
-            for i in range(0, len(slices), BATCH)
-        ]
-        return {role: np.concatenate([part[k] for part in parts]) for k, role in enumerate(roles)}
+        found = self._runtime().run(names, {"slices": slices, "structure": structure})
+        return dict(zip(roles, found, strict=True))
 
     def structure_index(self, name: str) -> int:
         """Index of a canonical structure name in the model's table.
@@ -94,11 +105,10 @@ class Session:
     def _open(self) -> None:
         runtime = _import_runtime()
         options = runtime.SessionOptions()
-        options.intra_op_num_threads = self.threads
+        # Slices are judged independently of each other, so the threads are ours, one a chunk of slices: the runtime
+        # has no pool that waits, spins or is lost in a fork.
+        options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
-        # Idle workers sleep instead of spinning: on a machine with other work to do (data loaders, a second engine,
-        # our own threads that cut slices) a score takes little more than half the time.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 3
         providers, self.device = _providers(runtime, self._wanted)
         try:

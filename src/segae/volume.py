@@ -86,7 +86,7 @@ class Volume:
 
 
 @dataclass(frozen=True)
-class _Given:
+class Given:
     """An array as the user's file or object holds it."""
 
     array: Array
@@ -117,7 +117,7 @@ def load(
     scaled : bool
         Apply a file's slope and intercept to the values (masks), instead of keeping them beside (images).
     """
-    given = _read(source, argument, scaled)
+    given = read(source, argument, scaled)
     return _orient(_place(given, argument, affine, spacing, axes), argument, spacing, axes)
 
 
@@ -152,35 +152,51 @@ def load_pair(
     GridMismatchError
         When the two do not share a grid (corners differ by more than 0.1 voxel).
     """
-    given_image = _read(image, "image", scaled=False)
-    given_mask = _read(mask, mask_argument, scaled=True)
+    given_image = read(image, "image", scaled=False)
+    given_mask = read(mask, mask_argument, scaled=True)
+    return pair(given_image, given_mask, affine=affine, spacing=spacing, axes=axes, mask_argument=mask_argument)
+
+
+def pair(
+    given_image: Given,
+    given_mask: Given,
+    *,
+    affine: npt.ArrayLike | None = None,
+    spacing: Sequence[float] | None = None,
+    axes: str = "zyx",
+    image_argument: str = "image",
+    mask_argument: str = "mask",
+) -> tuple[Volume, Volume]:
+    """Give an image and a mask that were read their common grid; see `load_pair`."""
     for name, geometry in (("affine", affine), ("spacing", spacing)):
         if geometry is not None and given_image.affine is not None and given_mask.affine is not None:
             raise VolumeError(
-                f"{name}: image and {mask_argument} carry their own grids, and {name} is for bare arrays. Drop it."
+                f"{name}: {image_argument} and {mask_argument} carry their own grids, and {name} is for bare arrays. "
+                f"Drop it."
             )
     # A bare array beside a file lies on the file's grid, when it has its shape.
     if given_image.affine is None and given_mask.affine is not None and affine is None and spacing is None:
-        given_image = _borrow_grid(given_image, given_mask, "image", mask_argument)
+        given_image = _borrow_grid(given_image, given_mask, image_argument, mask_argument)
     elif given_mask.affine is None and given_image.affine is not None and affine is None and spacing is None:
-        given_mask = _borrow_grid(given_mask, given_image, mask_argument, "image")
+        given_mask = _borrow_grid(given_mask, given_image, mask_argument, image_argument)
     volumes = [
         _orient(_place(given, name, affine, spacing, axes), name, spacing, axes)
-        for given, name in ((given_image, "image"), (given_mask, mask_argument))
+        for given, name in ((given_image, image_argument), (given_mask, mask_argument))
     ]
-    _check_same_grid(volumes[0], volumes[1], mask_argument)
+    _check_same_grid(volumes[0], volumes[1], image_argument, mask_argument)
     return volumes[0], volumes[1]
 
 
-def _read(source: object, argument: str, scaled: bool) -> _Given:
+def read(source: object, argument: str, scaled: bool) -> Given:
+    """Read an array and what its file says of it; `scaled` applies the file's slope and intercept (see `load`)."""
     if isinstance(source, (str, os.PathLike)):
         given = _read_file(Path(source), argument, scaled)
     elif isinstance(source, np.ndarray):
-        given = _Given(source, None)
+        given = Given(source, None)
     elif hasattr(source, "dataobj") and hasattr(source, "affine"):
         given = _read_nibabel(source, argument, scaled)
     elif hasattr(source, "__dlpack__"):
-        given = _Given(_from_dlpack(source, argument), None)
+        given = Given(_from_dlpack(source, argument), None)
     else:
         raise VolumeError(
             f"{argument}: expected a path, a nibabel image, a numpy array or an object with __dlpack__, "
@@ -188,10 +204,10 @@ def _read(source: object, argument: str, scaled: bool) -> _Given:
             f"sitk.GetArrayViewFromImage(...) with spacing=image.GetSpacing()[::-1]."
         )
     array = _three_axes(given.array, argument)
-    return _Given(_native(array, argument), given.affine, given.slope, given.intercept)
+    return Given(_native(array, argument), given.affine, given.slope, given.intercept)
 
 
-def _read_file(path: Path, argument: str, scaled: bool) -> _Given:
+def _read_file(path: Path, argument: str, scaled: bool) -> Given:
     import nibabel as nib
 
     if not path.exists():
@@ -214,7 +230,7 @@ def _read_file(path: Path, argument: str, scaled: bool) -> _Given:
         ) from error
 
 
-def _read_nibabel(image: Any, argument: str, scaled: bool) -> _Given:
+def _read_nibabel(image: Any, argument: str, scaled: bool) -> Given:
     from nibabel.arrayproxy import ArrayProxy
 
     affine = np.asarray(image.affine, dtype=np.float64) if image.affine is not None else None
@@ -223,11 +239,11 @@ def _read_nibabel(image: Any, argument: str, scaled: bool) -> _Given:
     proxy = image.dataobj
     slope, intercept = 1.0, 0.0
     if not isinstance(proxy, ArrayProxy):  # an array, or a format with a scale for every slice
-        return _Given(np.asanyarray(proxy), affine)
+        return Given(np.asanyarray(proxy), affine)
     slope, intercept = float(proxy.slope), float(proxy.inter)
     if not scaled or (slope == 1.0 and intercept == 0.0):
-        return _Given(_stored_values(proxy), affine, slope, intercept)
-    return _Given(_undo_rounding(np.asanyarray(proxy)), affine)
+        return Given(_stored_values(proxy), affine, slope, intercept)
+    return Given(_undo_rounding(np.asanyarray(proxy)), affine)
 
 
 def _stored_values(proxy: Any) -> Array:
@@ -300,7 +316,7 @@ def _native(array: Array, argument: str) -> Array:
     return array
 
 
-def _borrow_grid(bare: _Given, other: _Given, name: str, other_name: str) -> _Given:
+def _borrow_grid(bare: Given, other: Given, name: str, other_name: str) -> Given:
     if bare.array.shape != other.array.shape:
         hint = (
             f" The shapes are each other's reverse: SimpleITK and torch give [z, y, x], nibabel [x, y, z]; "
@@ -312,12 +328,12 @@ def _borrow_grid(bare: _Given, other: _Given, name: str, other_name: str) -> _Gi
             f"{name}: an array beside a file must have the file's shape; {name} has {bare.array.shape}, "
             f"{other_name} has {other.array.shape}.{hint}"
         )
-    return _Given(bare.array, other.affine, bare.slope, bare.intercept)
+    return Given(bare.array, other.affine, bare.slope, bare.intercept)
 
 
 def _place(
-    given: _Given, argument: str, affine: npt.ArrayLike | None, spacing: Sequence[float] | None, axes: str
-) -> _Given:
+    given: Given, argument: str, affine: npt.ArrayLike | None, spacing: Sequence[float] | None, axes: str
+) -> Given:
     """Give a bare array the geometry that the caller named."""
     if axes not in _BARE_AXES:
         raise VolumeError(f"axes: expected one of {_BARE_AXES}, got {axes!r}.")
@@ -344,10 +360,10 @@ def _place(
             f"affine: the matrix of {argument} is singular or not finite, so voxels have no size or direction:\n"
             f"{matrix}\nRepair the header, or pass the array with spacing=."
         )
-    return _Given(given.array, matrix, given.slope, given.intercept)
+    return Given(given.array, matrix, given.slope, given.intercept)
 
 
-def _orient(given: _Given, argument: str, spacing: Sequence[float] | None, axes: str) -> Volume:
+def _orient(given: Given, argument: str, spacing: Sequence[float] | None, axes: str) -> Volume:
     if given.affine is None:
         assert spacing is not None  # _place refused the rest
         order = (0, 1, 2) if axes == "zyx" else (2, 1, 0)
@@ -407,7 +423,7 @@ def _check_spacing(spacing: Sequence[float]) -> tuple[float, float, float]:
     return steps[0], steps[1], steps[2]
 
 
-def _check_same_grid(image: Volume, mask: Volume, mask_argument: str) -> None:
+def _check_same_grid(image: Volume, mask: Volume, image_argument: str, mask_argument: str) -> None:
     reason = ""
     extents = np.array(image.array.shape)
     steps, mask_steps = np.array(image.spacing_mm), np.array(mask.spacing_mm)
@@ -425,10 +441,10 @@ def _check_same_grid(image: Volume, mask: Volume, mask_argument: str) -> None:
     if reason:
         raise GridMismatchError(
             f"{mask_argument}: not on the image's grid: {reason}.\n"
-            f"image: shape {_given_shape(image)}, affine\n{_given_affine(image)}\n"
+            f"{image_argument}: shape {_given_shape(image)}, affine\n{_given_affine(image)}\n"
             f"{mask_argument}: shape {_given_shape(mask)}, affine\n{_given_affine(mask)}\n"
             f"Resample the mask, nearest neighbour: "
-            f"nibabel.processing.resample_from_to({mask_argument}, image, order=0)."
+            f"nibabel.processing.resample_from_to({mask_argument}, {image_argument}, order=0)."
         )
 
 

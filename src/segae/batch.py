@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segae import structures
+from segae.device import cuda_place, library_of
 from segae.errors import GridMismatchError, ParameterError, VolumeError
 from segae.structures import Structure
 from segae.volume import Given, Volume, pair, read
@@ -96,8 +97,9 @@ def _detached(array: Any) -> Any:
 
 def _without_channel(volume: Any) -> Any:
     """Data sets of training loops hold [1, z, y, x]."""
-    shape = getattr(volume, "shape", ())
-    return volume[0] if len(shape) == 4 and shape[0] == 1 and not hasattr(volume, "dataobj") else volume
+    shape: tuple[int, ...] = getattr(volume, "shape", ())
+    has_channel = len(shape) == 4 and shape[0] == 1 and not hasattr(volume, "dataobj")
+    return volume[0] if has_channel else volume
 
 
 def _spacings(spacing: Spacing | None, n: int) -> list[Sequence[float] | None]:
@@ -140,9 +142,13 @@ def in_type_of(scores: npt.NDArray[np.float32], batch: object) -> Any:
     like: Any = batch[0] if isinstance(batch, (list, tuple)) and batch else batch
     if isinstance(like, np.ndarray) or not hasattr(like, "__dlpack__"):
         return scores
-    if hasattr(like, "__array_namespace__"):
-        library: Any = like.__array_namespace__()
-    else:
-        library = sys.modules[type(like).__module__.partition(".")[0]]
-    made = library.from_dlpack(scores)
-    return made.to(like.device) if hasattr(made, "to") else made
+    library = library_of(like)
+    if library is not None:
+        return library.from_host(like, scores)
+    namespace = like.__array_namespace__() if hasattr(like, "__array_namespace__") else _module_of(like)
+    made = namespace.from_dlpack(scores)
+    return made.to_device(like.device) if cuda_place(like) is not None else made
+
+
+def _module_of(array: object) -> Any:
+    return sys.modules[type(array).__module__.partition(".")[0]]

@@ -23,7 +23,7 @@ from segae.assessment import (
 )
 from segae.batch import Spacing, in_type_of, load_batch, name_masks
 from segae.errors import ParameterError
-from segae.judging import Task, Verdict, judge, plan
+from segae.judging import Task, Verdict, check_places, judge, plan, scan_masks
 from segae.session import Session
 from segae.slices import SlicePlan, label_of_mask, scan_labels
 from segae.structures import Structure
@@ -116,6 +116,7 @@ class Engine:
         """
         what = structures.get(structure)
         ct, volume = load_pair(image, mask, affine=affine, spacing=spacing, axes=axes)
+        check_places([(ct, volume)], self.device)
         task = self._task(ct, volume, what, label)
         return float("nan") if task is None else self._dice(task, *judge([task], self._session))
 
@@ -144,6 +145,7 @@ class Engine:
         what = structures.get(structure)
         self._check_error_map(error_map)
         ct, volume = load_pair(image, mask, affine=affine, spacing=spacing, axes=axes)
+        check_places([(ct, volume)], self.device)
         task = self._task(ct, volume, what, label)
         if task is None:
             return _empty(what, 1 if label is None else label)
@@ -183,6 +185,7 @@ class Engine:
         named = _named_values(structures)
         self._check_error_map(error_map)
         ct, volume = load_pair(image, labelmap, affine=affine, spacing=spacing, axes=axes, mask_argument="labelmap")
+        check_places([(ct, volume)], self.device)
         scans = scan_labels(volume.array, "labelmap", self._session.threads)
         tasks = [
             plan(ct, volume, named[label], scan, self._session, self._session.threads)
@@ -247,19 +250,19 @@ class Engine:
         else:
             wanted = [list(named.values())] * len(pairs)
         columns = 1 if named is None else len(named)
-        # Many masks: one a thread. Few: the threads share each.
-        threads = 1 if len(pairs) >= self._session.threads else self._session.threads
+        check_places(pairs, self.device)
+        names = [f"masks[{i}]" for i in range(len(pairs))]
+        scans = scan_masks([mask for _, mask in pairs], names, self._session.threads)
 
         def tasks_of(i: int) -> list[Task | None]:
             image, mask = pairs[i]
-            scans = scan_labels(mask.array, f"masks[{i}]", threads)
-            values = named or [label_of_mask(scans, label, f"masks[{i}]")]
+            values = named or [label_of_mask(scans[i], label, names[i])]
             return [
-                plan(image, mask, what, scans[value], self._session, threads) if value in scans else None
+                plan(image, mask, what, scans[i][value], self._session, 1) if value in scans[i] else None
                 for value, what in zip(values, wanted[i], strict=True)
             ]
 
-        planned = run_all([partial(tasks_of, i) for i in range(len(pairs))], self._session.threads // threads)
+        planned = run_all([partial(tasks_of, i) for i in range(len(pairs))], self._session.workers)
         flat = [task for tasks in planned for task in tasks]
         scores = np.full(len(flat), np.nan, np.float32)
         filled = [i for i, task in enumerate(flat) if task is not None]

@@ -10,9 +10,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from segae import _core
 from segae.assessment import SlicePredictions
+from segae.device import DeviceVolume
+from segae.errors import DeviceError, VolumeError
 from segae.session import Session
-from segae.slices import Float64, Int64, LabelScan, SlicePlan, cut, plan_slices
+from segae.slices import Float64, Int64, LabelScan, SlicePlan, cut, cut_on_device, plan_slices, read_scan, scan_labels
 from segae.structures import Structure
 from segae.threads import run_all
 from segae.volume import Volume
@@ -65,6 +68,49 @@ class _Wanted:
     structure: Int64
 
 
+def scan_masks(masks: Sequence[Volume], names: Sequence[str], threads: int) -> list[dict[int, LabelScan]]:
+    """Find every label of many masks: on a GPU in one launch, on the CPU one mask a thread."""
+    if masks and isinstance(masks[0].array, DeviceVolume):
+        try:
+            found = _core.scan_batch([_lent(mask) for mask in masks])
+        except ValueError as error:
+            raise VolumeError(f"{names[0]} or another one: {error}; a mask or labelmap has few values.") from error
+        return [read_scan(scan, name) for scan, name in zip(found, names, strict=True)]
+    # Few masks: the threads share each.
+    inner = 1 if len(masks) >= threads else threads
+    jobs = [partial(scan_labels, mask.array, name, inner) for mask, name in zip(masks, names, strict=True)]
+    return run_all(jobs, threads // inner)
+
+
+def check_places(pairs: Sequence[tuple[Volume, Volume]], device: str) -> None:
+    """Image and mask lie where the engine works: in host memory (for any engine) or on its GPU.
+
+    Raises
+    ------
+    DeviceError
+        Nothing is copied from one place to another in silence.
+    """
+    places = {_place(volume) for pair in pairs for volume in pair}
+    if len(places) > 1:
+        raise DeviceError(
+            f"image, mask: they lie in {' and '.join(sorted(places))}. Bring them together: image.to(mask.device)."
+        )
+    if places and places.isdisjoint({"host memory", device}):
+        raise DeviceError(
+            f"image, mask: they lie on {places.pop()}, the engine works on {device}. "
+            f'Pass image.cpu() and mask.cpu(), or open segae.Engine(device="cuda:N") where they lie.'
+        )
+
+
+def _lent(volume: Volume) -> _core.DeviceArray:
+    array: Any = volume.array
+    return array.lent  # type: ignore[no-any-return]
+
+
+def _place(volume: Volume) -> str:
+    return volume.array.device if isinstance(volume.array, DeviceVolume) else "host memory"
+
+
 def plan(image: Volume, mask: Volume, structure: Structure, scan: LabelScan, session: Session, threads: int) -> Task:
     """Choose the slices of one structure as the model's recipe says."""
     chosen = plan_slices(mask.array, scan, session.card.recipe, mask.spacing_mm, threads)
@@ -105,13 +151,17 @@ def judge(tasks: Sequence[Task], session: Session, *, error_map: bool = False) -
 def _judge_chunk(
     tasks: Sequence[Task], wanted: _Wanted, chunk: slice, session: Session, roles: Sequence[str]
 ) -> dict[str, npt.NDArray[Any]]:
-    here = wanted.task[chunk]
-    index, crop, label = wanted.index[chunk], wanted.crop[chunk], wanted.label[chunk]
+    if isinstance(tasks[0].image.array, DeviceVolume):
+        slices: Float32 | _core.DeviceSlices = _cut_on_device(tasks, wanted, chunk, session)
+    else:
+        slices = _cut(tasks, wanted, chunk, session)
+    return session.run(slices, wanted.structure[chunk], roles)
+
+
+def _cut(tasks: Sequence[Task], wanted: _Wanted, chunk: slice, session: Session) -> Float32:
+    here, index, crop, label = wanted.task[chunk], wanted.index[chunk], wanted.crop[chunk], wanted.label[chunk]
     # Labels of one labelmap are cut together.
-    changes = [
-        i for i in range(1, len(here)) if tasks[here[i]].mask is not tasks[here[i - 1]].mask
-        or tasks[here[i]].image is not tasks[here[i - 1]].image
-    ]  # fmt: skip
+    changes = [i for i in range(1, len(here)) if not _same_pair(tasks[here[i]], tasks[here[i - 1]])]
     pieces = []
     for begin, end in zip([0, *changes], [*changes, len(here)], strict=True):
         image, mask = tasks[here[begin]].image, tasks[here[begin]].mask
@@ -129,8 +179,27 @@ def _judge_chunk(
                 intercept=image.intercept,
             )
         )
-    slices = pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
-    return session.run(slices, wanted.structure[chunk], roles)
+    return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+
+
+def _same_pair(a: Task, b: Task) -> bool:
+    return a.mask is b.mask and a.image is b.image
+
+
+def _cut_on_device(tasks: Sequence[Task], wanted: _Wanted, chunk: slice, session: Session) -> _core.DeviceSlices:
+    first, last = wanted.task[chunk][0], wanted.task[chunk][-1] + 1
+    here = tasks[first:last]
+    index = wanted.index[chunk]
+    return cut_on_device(
+        [(_lent(task.image), _lent(task.mask)) for task in here],
+        session.card.recipe,
+        [task.image.spacing_mm for task in here],
+        wanted.task[chunk] - first,
+        index,
+        wanted.crop[chunk],
+        wanted.label[chunk],
+        session.chunk_size(len(index)),
+    )
 
 
 def _verdict(task: Task, outputs: dict[str, npt.NDArray[Any]]) -> Verdict:

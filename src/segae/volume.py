@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from segae.device import DeviceVolume, cuda_place, lend, stream_of
 from segae.errors import DeviceError, GridMismatchError, VolumeError
 
 Array = npt.NDArray[Any]
@@ -36,8 +37,8 @@ class Volume:
 
     Attributes
     ----------
-    array : ndarray [z, y, x]
-        View of the user's data; z runs to the head, y to the back, x to the left (LPS).
+    array : ndarray or DeviceVolume [z, y, x]
+        View of the user's data, in host memory or on a GPU; z runs to the head, y to the back, x to the left (LPS).
     spacing_mm : (float, float, float)
         Voxel size along z, y, x.
     slope, intercept : float
@@ -50,7 +51,7 @@ class Volume:
         Whether z, y, x run against the array as given.
     """
 
-    array: Array
+    array: Array  # typed as what it nearly always is
     spacing_mm: tuple[float, float, float]
     slope: float
     intercept: float
@@ -89,7 +90,7 @@ class Volume:
 class Given:
     """An array as the user's file or object holds it."""
 
-    array: Array
+    array: Any
     affine: Array | None
     slope: float = 1.0
     intercept: float = 0.0
@@ -195,6 +196,13 @@ def read(source: object, argument: str, scaled: bool) -> Given:
         given = Given(source, None)
     elif hasattr(source, "dataobj") and hasattr(source, "affine"):
         given = _read_nibabel(source, argument, scaled)
+    elif cuda_place(source) is not None:
+        if len(getattr(source, "shape", ())) != 3:
+            raise VolumeError(
+                f"{argument}: expected 3 axes, got shape {tuple(getattr(source, 'shape', ()))}. "
+                f"Pick one volume of a batch: {argument}[0], or use score_batch."
+            )
+        return Given(DeviceVolume(lend(source, argument, stream_of(source))), None)
     elif hasattr(source, "__dlpack__"):
         given = Given(_from_dlpack(source, argument), None)
     else:
@@ -369,7 +377,7 @@ def _orient(given: Given, argument: str, spacing: Sequence[float] | None, axes: 
         order = (0, 1, 2) if axes == "zyx" else (2, 1, 0)
         steps = _check_spacing(spacing)
         return Volume(
-            given.array.transpose(order),
+            _turned(given.array, order, (False, False, False)),
             (steps[order[0]], steps[order[1]], steps[order[2]]),
             given.slope,
             given.intercept,
@@ -378,7 +386,7 @@ def _orient(given: Given, argument: str, spacing: Sequence[float] | None, axes: 
             (False, False, False),
         )
     order, flipped = _lps_axes(given.affine, argument)
-    view = given.array.transpose(order)[tuple(slice(None, None, -1 if flip else 1) for flip in flipped)]
+    view = _turned(given.array, order, flipped)
     to_world = np.eye(4)
     to_world[:3, 3] = given.affine[:3, 3]
     for axis, (source, flip) in enumerate(zip(order, flipped, strict=True)):
@@ -396,6 +404,12 @@ def _orient(given: Given, argument: str, spacing: Sequence[float] | None, axes: 
         order,
         flipped,
     )
+
+
+def _turned(array: Any, order: tuple[int, int, int], flipped: tuple[bool, bool, bool]) -> Any:
+    if isinstance(array, DeviceVolume):
+        return array.turned(order, flipped)
+    return array.transpose(order)[tuple(slice(None, None, -1 if flip else 1) for flip in flipped)]
 
 
 def _lps_axes(affine: Array, argument: str) -> tuple[tuple[int, int, int], tuple[bool, bool, bool]]:
@@ -449,7 +463,8 @@ def _check_same_grid(image: Volume, mask: Volume, image_argument: str, mask_argu
 
 
 def _given_shape(volume: Volume) -> tuple[int, ...]:
-    return volume.in_source_order(volume.array).shape
+    extents = dict(zip(volume.source_axes, volume.array.shape, strict=True))
+    return tuple(extents[axis] for axis in range(3))
 
 
 def _given_affine(volume: Volume) -> Array | str:

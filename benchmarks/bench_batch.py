@@ -98,9 +98,9 @@ def heading(turns: int) -> list[str]:
     return [
         "# score_batch on the CPU",
         "",
-        f"{datetime.date.today()}, segae {segae.__version__}, Python {platform.python_version()}, {platform.machine()}, "
-        f"{os.cpu_count()} cores; medians of {turns} turns taken in alternation. Load average {load}: above the number of "
-        f"cores, others used the machine, and only the ratios mean something.",
+        f"{datetime.date.today()}, segae {segae.__version__}, Python {platform.python_version()}, "
+        f"{platform.machine()}, {os.cpu_count()} cores; medians of {turns} turns taken in alternation. Load average {load}: where it is above "
+        "the number of cores, others used the machine, and only the ratios mean something.",
         "",
     ]
 

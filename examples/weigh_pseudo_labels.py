@@ -2,8 +2,8 @@
 
     python examples/weigh_pseudo_labels.py
 
-Synthetic: copies of a CT, and pseudo-labels of the liver whose true Dice is known. In your loop, `images` are batches in
-HU (score before you normalise) and `pseudo` is what the teacher predicts.
+Synthetic: copies of a CT, and pseudo-labels of the liver whose true Dice is known. In your loop, `images` are batches
+in HU (score before you normalise) and `pseudo` is what the teacher predicts.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
     python benchmarks/bench_batch.py [--masks 64] [--turns 5] [--write]
 
-What is compared runs in turns in one process; the ratio is that of the medians, so that a busy machine slows both alike.
+What is compared runs in turns in one process; the ratio is that of the medians, so that a busy machine slows both
+alike.
 """
 
 from __future__ import annotations
@@ -99,8 +100,8 @@ def heading(turns: int) -> list[str]:
         "# score_batch on the CPU",
         "",
         f"{datetime.date.today()}, segae {segae.__version__}, Python {platform.python_version()}, "
-        f"{platform.machine()}, {os.cpu_count()} cores; medians of {turns} turns taken in alternation. Load average {load}: where it is above "
-        "the number of cores, others used the machine, and only the ratios mean something.",
+        f"{platform.machine()}, {os.cpu_count()} cores; medians of {turns} turns taken in alternation. Load average "
+        f"{load}: where it is above the number of cores, others used the machine, and only the ratios mean something.",
         "",
     ]
 

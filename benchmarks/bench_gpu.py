@@ -3,8 +3,8 @@
     python benchmarks/bench_gpu.py [--turns 20] [--out FILE]
 
 Times are from call to scores in hand, the device idle before and after; medians of turns taken in alternation. The
-bytes that scan and sample must move are those of the volumes and crops that they read and of the slices that they write,
-and the bandwidth that they are held against is that of a copy on the same device.
+bytes that scan and sample must move are those of the volumes and crops that they read and of the slices that they
+write, and the bandwidth that they are held against is that of a copy on the same device.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ from lent import EMULATED, Lent
 
 import segae
 from segae import _core, session
+from segae import volume as volume_module
 from segae.device import DeviceVolume
 from segae.recipe import ChannelSpec, MarginCrop, Recipe, WideField
 from segae.slices import cut, cut_on_device
@@ -309,7 +310,13 @@ def test_batches_have_few_sizes(open_on_gpu: Any, tiny_model: Path, monkeypatch:
 
 @pytest.mark.gpu
 def test_arrays_in_the_wrong_place_are_refused(
-    gpu: Any, open_on_gpu: Any, engine: segae.Engine, tiny_model: Path, image: Array, mask: Array
+    gpu: Any,
+    open_on_gpu: Any,
+    engine: segae.Engine,
+    tiny_model: Path,
+    image: Array,
+    mask: Array,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with pytest.raises(segae.DeviceError, match=r"they lie on cuda:0, the engine works on cpu.*\.cpu\(\)"):
         engine.score(gpu[0](image), gpu[0](mask), "liver", spacing=SPACING)
@@ -319,6 +326,11 @@ def test_arrays_in_the_wrong_place_are_refused(
             on_gpu.score_batch(pair[0][None], pair[1][None], "liver", spacing=SPACING)
     with pytest.raises(segae.VolumeError, match=r"mask: expected 3 axes, got shape \(1, 40, 56, 72\)"):
         on_gpu.score(gpu[0](image), gpu[0](mask[None]), "liver", spacing=SPACING)
+    if EMULATED:
+        other = Lent(mask)
+        monkeypatch.setattr(volume_module, "stream_of", lambda array: 9 if array is other else 7)
+        with pytest.raises(segae.DeviceError, match="different streams"):
+            on_gpu.score(Lent(image), other, "liver", spacing=SPACING)
     with pytest.raises(segae.VolumeError, match="few"):
         on_gpu.score(gpu[0](image), gpu[0](np.arange(mask.size, dtype=np.int32).reshape(mask.shape)), "liver",
                      spacing=SPACING)  # fmt: skip

@@ -91,7 +91,7 @@ class Engine:
         Parameters
         ----------
         image : path, os.PathLike, nibabel image, numpy array or object with ``__dlpack__``
-            CT in HU, three axes.
+            CT in HU, three axes. Arrays on a GPU are judged where they lie, if it is the engine's.
         mask : same kinds
             On the image's grid; 0 and 1, or bool. Other values need `label`.
         structure : str
@@ -216,8 +216,7 @@ class Engine:
         ----------
         images : array [b, z, y, x] or [b, 1, z, y, x], or list
             CT in HU, not normalised. A list may hold volumes of unequal shape, [1, z, y, x], and anything that `score`
-            takes. A
-            single volume (or a batch of 1) is the image of all masks.
+            takes. A single volume (or a batch of 1) is the image of all masks.
         masks : array [b, z, y, x] or [b, 1, z, y, x], or list
             On the grids of their images; 0 and 1, or bool. Other values need `label`, or `structures` as a dict.
         structures : str, sequence of str, or dict

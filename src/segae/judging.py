@@ -100,6 +100,12 @@ def check_places(pairs: Sequence[tuple[Volume, Volume]], device: str) -> None:
             f"image, mask: they lie on {places.pop()}, the engine works on {device}. "
             f'Pass image.cpu() and mask.cpu(), or open segae.Engine(device="cuda:N") where they lie.'
         )
+    streams = {_lent(volume).stream for pair in pairs for volume in pair if isinstance(volume.array, DeviceVolume)}
+    if len(streams) > 1:
+        raise DeviceError(
+            "image, mask: they come from libraries that work on different streams. Bring them into one library, "
+            "or make its stream the other's current one."
+        )
 
 
 def _lent(volume: Volume) -> _core.DeviceArray:

@@ -124,8 +124,9 @@ class Session:
         binding.bind_cpu_input("structure", structure)
         for name in names:
             binding.bind_output(name, "cpu")
-        runtime.run_with_iobinding(binding)
-        return list(binding.copy_outputs_to_cpu())
+        with self._stream_lock:  # one stream is one queue, whoever calls
+            runtime.run_with_iobinding(binding)
+            return list(binding.copy_outputs_to_cpu())
 
     def structure_index(self, name: str) -> int:
         """Index of a canonical structure name in the model's table.

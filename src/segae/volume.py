@@ -283,7 +283,7 @@ def _from_dlpack(source: Any, argument: str) -> Array:
     device = int(source.__dlpack_device__()[0]) if hasattr(source, "__dlpack_device__") else _DLPACK_CPU[0]
     if device not in _DLPACK_CPU:
         raise DeviceError(
-            f"{argument}: the array lies on a device (DLPack type {device}); this version reads host memory. "
+            f"{argument}: the array lies on a device (DLPack type {device}); segae reads host and CUDA memory. "
             f"Pass {argument}.cpu() or the like."
         )
     try:

@@ -84,9 +84,10 @@ def open_device(device: str, volumes: Mapping[str, object | None]) -> OnDevice |
 
 def _borrow(given: Mapping[str, Any]) -> OnDevice:
     mask = given["mask"]
-    _library(mask)
     stream = stream_of(mask)
-    return OnDevice({name: lend(volume, name, stream) for name, volume in given.items()}, mask, stream)
+    arrays = {name: lend(volume, name, stream) for name, volume in given.items()}
+    _library(mask)
+    return OnDevice(arrays, mask, stream)
 
 
 def _library(array: object) -> Library:

@@ -1,5 +1,5 @@
 // Python's door to the operations: check what came, release the GIL, call, return. No arithmetic here.
-// bindings_perturb.cpp, bindings_device.cpp and bindings_cuda.cpp are its other leaves.
+// bindings_perturb.cpp, bindings_device.cpp, bindings_cuda.cpp and bindings_batch.cpp are its other leaves.
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "bindings_sample_checks.h"
 #include "bindings_util.h"
 #include "components/components.h"
 #include "dispatch.h"
@@ -20,16 +21,8 @@ using namespace segae;
 
 namespace {
 
-// Positions are added and truncated to int64 later; no volume reaches further.
-constexpr double kFarthestVoxel = 0x1p40;
-
 using Indices = py::array_t<int64_t, py::array::c_style | py::array::forcecast>;
 using Numbers = py::array_t<double, py::array::c_style | py::array::forcecast>;
-
-template <class T>
-py::array_t<T> to_array(const std::vector<T>& values) {
-  return py::array_t<T>(static_cast<py::ssize_t>(values.size()), values.data());
-}
 
 py::dict bind_scan(const py::array& volume, int threads) {
   const VolumeView input = view(volume, "volume");
@@ -38,15 +31,7 @@ py::dict bind_scan(const py::array& volume, int threads) {
     const py::gil_scoped_release release;
     result = scan(input, threads);
   }
-  py::list labels;
-  for (const LabelStats& stats : result.labels) {
-    labels.append(
-        py::make_tuple(stats.label, stats.voxels,
-                       py::make_tuple(to_array(stats.area[0]), to_array(stats.area[1]), to_array(stats.area[2])),
-                       stats.box, stats.centroid, stats.border));
-  }
-  return py::dict(py::arg("labels") = labels, py::arg("fractional") = result.fractional,
-                  py::arg("fractional_example") = result.fractional_example, py::arg("non_finite") = result.non_finite);
+  return to_python(result);
 }
 
 py::array_t<int64_t> bind_plane_boxes(const py::array& volume, int axis, const Indices& indices, const Indices& labels,
@@ -82,27 +67,9 @@ py::array_t<float> bind_sample(const py::array& image, const std::optional<py::a
     mask_view = view(*mask, "mask");
     check_same_shape(image_view, *mask_view, "image and mask");
   }
-  check_axis(spec.axis);
-  if (spec.height < 1 || spec.width < 1) throw py::value_error("spec: height and width must be positive");
-  const py::ssize_t n = indices.size();
-  if (indices.ndim() != 1 || labels.ndim() != 1 || labels.size() != n || boxes.ndim() != 2 || boxes.shape(0) != n ||
-      boxes.shape(1) != 4) {
-    throw py::value_error("indices, boxes, labels: expected shapes [n], [n, 4] and [n]");
-  }
-  std::vector<Plane> planes;
-  for (py::ssize_t i = 0; i < n; ++i) {
-    const double* box = boxes.data(i, 0);
-    if (!(box[1] > box[0] && box[3] > box[2])) throw py::value_error("boxes: a crop has no extent");
-    if (!std::all_of(box, box + 4, [](double edge) { return std::abs(edge) < kFarthestVoxel; })) {
-      throw py::value_error("boxes: a crop lies absurdly far away");
-    }
-    if (std::abs(static_cast<double>(indices.at(i))) > kFarthestVoxel) {
-      throw py::value_error("indices: a slice lies absurdly far away");
-    }
-    planes.push_back({indices.at(i), box[0], box[1], box[2], box[3], labels.at(i)});
-  }
-  py::array_t<float> slices({n, static_cast<py::ssize_t>(spec.channels.size()), static_cast<py::ssize_t>(spec.height),
-                             static_cast<py::ssize_t>(spec.width)});
+  const std::vector<Plane> planes = read_planes(spec, indices, boxes, labels);
+  py::array_t<float> slices({indices.size(), static_cast<py::ssize_t>(spec.channels.size()),
+                             static_cast<py::ssize_t>(spec.height), static_cast<py::ssize_t>(spec.width)});
   float* out = slices.mutable_data();
   const py::gil_scoped_release release;
   sample(image_view, mask_view ? &*mask_view : nullptr, spec, planes, threads, out);
@@ -217,6 +184,7 @@ PYBIND11_MODULE(_core, m) {
   register_device_array(m);
 #ifdef SEGAE_WITH_CUDA
   register_cuda(m);
+  register_batch(m);
 #endif
   m.def("component_sizes", &bind_component_sizes, py::arg("mask"), py::arg("label"));
 }

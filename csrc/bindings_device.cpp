@@ -59,12 +59,6 @@ DeviceArray take_dlpack(const py::capsule& capsule, uint64_t stream) {
           std::move(owner)};
 }
 
-const char* dtype_name(const DeviceArray& array) {
-  constexpr const char* kNames[] = {"bool",  "uint8",  "int8",  "uint16",  "int16",   "uint32",
-                                    "int32", "uint64", "int64", "float16", "float32", "float64"};
-  return kNames[static_cast<size_t>(array.view.dtype)];
-}
-
 DeviceArray transpose(const DeviceArray& array, const std::array<int, 3>& order) {
   DeviceArray turned = array;
   int seen = 0;
@@ -88,17 +82,30 @@ DeviceArray flip_axes(const DeviceArray& array, const std::array<bool, 3>& flipp
   return turned;
 }
 
+// Every step-th voxel along each axis, from the first on.
+DeviceArray thin(const DeviceArray& array, const Int3& step) {
+  DeviceArray thinned = array;
+  for (size_t axis = 0; axis < 3; ++axis) {
+    if (step[axis] < 1) throw py::value_error("step: expected positive numbers");
+    thinned.view.shape[axis] = (array.view.shape[axis] + step[axis] - 1) / step[axis];
+    thinned.view.stride[axis] = array.view.stride[axis] * step[axis];
+  }
+  return thinned;
+}
+
 }  // namespace
 
 void register_device_array(py::module_& m) {
   py::class_<DeviceArray>(m, "DeviceArray")
       .def_property_readonly("shape", [](const DeviceArray& array) { return py::tuple(py::cast(array.view.shape)); })
       .def_property_readonly("strides", [](const DeviceArray& array) { return py::tuple(py::cast(array.view.stride)); })
-      .def_property_readonly("dtype", &dtype_name)
+      .def_property_readonly("dtype", [](const DeviceArray& array) { return dtype_name(array.view.dtype); })
       .def_property_readonly("device",
                              [](const DeviceArray& array) {
                                return py::make_tuple(static_cast<int>(array.device_type), array.stream.device);
                              })
+      .def_property_readonly("stream", [](const DeviceArray& array) { return array.stream.handle; })
+      .def("thin", &thin, py::arg("step"))
       .def("transpose", &transpose, py::arg("order"))
       .def("flip", &flip_axes, py::arg("flipped"));
   m.def("take_dlpack", &take_dlpack, py::arg("capsule"), py::arg("stream"));

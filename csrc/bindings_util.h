@@ -19,6 +19,13 @@ void register_perturb(py::module_& m);
 // Adds DeviceArray, and in a build with CUDA the operations on it.
 void register_device_array(py::module_& m);
 void register_cuda(py::module_& m);
+void register_batch(py::module_& m);
+
+inline const char* dtype_name(DType dtype) {
+  constexpr const char* kNames[] = {"bool",  "uint8",  "int8",  "uint16",  "int16",   "uint32",
+                                    "int32", "uint64", "int64", "float16", "float32", "float64"};
+  return kNames[static_cast<size_t>(dtype)];
+}
 
 inline DType dtype_of(const py::array& array, const char* name) {
   const py::dtype dtype = array.dtype();

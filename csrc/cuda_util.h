@@ -119,6 +119,22 @@ Tally<kSums, kMinima> tally_over(int64_t n, const Stream& stream, Body body) {
 // One more in a counter that other threads count in too.
 __device__ inline void count_in(int64_t* counter) { atomicAdd(reinterpret_cast<unsigned long long*>(counter), 1ull); }
 
+__device__ inline void add_to(int64_t* at, int64_t value) {
+  atomicAdd(reinterpret_cast<unsigned long long*>(at), static_cast<unsigned long long>(value));
+}
+__device__ inline void add_to(int32_t* at, int32_t value) { atomicAdd(at, value); }
+
+// Puts `value` where 0 is; returns what was there.
+__device__ inline int64_t claim(int64_t* at, int64_t value) {
+  return static_cast<int64_t>(
+      atomicCAS(reinterpret_cast<unsigned long long*>(at), 0ull, static_cast<unsigned long long>(value)));
+}
+
+__device__ inline void raise_to(int32_t* at, int32_t value) { atomicMax(at, value); }
+__device__ inline void raise_to(int64_t* at, int64_t value) {
+  atomicMax(reinterpret_cast<long long*>(at), static_cast<long long>(value));
+}
+
 // The larger of two numbers >= 0, whose bits order as they do.
 __device__ inline void raise_to(float* at, float value) {
   atomicMax(reinterpret_cast<int*>(at), __float_as_int(value));

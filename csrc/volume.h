@@ -48,7 +48,7 @@ struct VolumeView {
   SEGAE_HD const std::byte* at(int64_t z, int64_t y, int64_t x) const {
     return data + z * stride[0] + y * stride[1] + x * stride[2];
   }
-  int64_t voxels() const { return shape[0] * shape[1] * shape[2]; }
+  SEGAE_HD int64_t voxels() const { return shape[0] * shape[1] * shape[2]; }
 };
 
 // Place of the voxel that lies `index` voxels behind the first of a C-contiguous box.
@@ -59,6 +59,10 @@ SEGAE_HD inline Int3 place_of(const Int3& shape, int64_t index) {
 // Unaligned-safe read; compiles to one load.
 template <class T>
 SEGAE_HD inline T load(const std::byte* address) {
+#ifdef __CUDA_ARCH__
+  // A GPU reads byte by byte what may be unaligned.
+  if (reinterpret_cast<uintptr_t>(address) % sizeof(T) == 0) return *reinterpret_cast<const T*>(address);
+#endif
   T value;
   std::memcpy(&value, address, sizeof value);
   return value;
@@ -116,7 +120,7 @@ decltype(auto) visit(DType dtype, Body&& body) {
 template <class T>
 class Matches {
  public:
-  explicit Matches(int64_t label) {
+  SEGAE_HD explicit Matches(int64_t label) {
     if constexpr (is_floating<T>) {
       label_ = static_cast<double>(label);
       possible_ = true;

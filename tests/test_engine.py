@@ -245,7 +245,7 @@ class Judge:
     """Stands in for the network: says what it is told, per slice of the mask and beyond it."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, inside: dict[str, float], beyond: dict[str, float]) -> None:
-        def run(session: Session, slices: Array, structure: Array) -> dict[str, Array]:
+        def run(session: Session, slices: Array, structure: Array, roles: Any) -> dict[str, Array]:
             filled = slices[:, -1].any(axis=(1, 2))
             out = {
                 role: np.where(filled, inside[role], beyond[role]).astype(np.float32)[:, None]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import ctypes
 import sys
 
 import numpy as np
 import pytest
+from lent import EMULATED, Lent
 
 import segae
 from segae import _core
@@ -18,51 +18,6 @@ ALL = sorted(KINDS)
 # Both devices compile the same formulas without contraction and with IEEE division and square root, so equal bytes are
 # expected. What is allowed for is a voxel that lies on a threshold to within the last bit of a double.
 TIES = 2
-
-EMULATED = _core.built_with_cuda() and _core.cuda_devices() == ["emulated"]
-
-
-class Lent:
-    """A numpy array that says it lies on a CUDA device, for code that only passes it on."""
-
-    def __init__(self, array: np.ndarray, number: int = 0) -> None:
-        self.array, self.number, self.streams = array, number, []
-
-    def __dlpack_device__(self) -> tuple[int, int]:
-        return 2, self.number
-
-    def __dlpack__(self, *, stream: int | None = None) -> object:
-        self.streams.append(stream)
-        capsule = self.array.__dlpack__()
-        pointer_of = ctypes.pythonapi.PyCapsule_GetPointer
-        pointer_of.restype, pointer_of.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
-        # DLTensor begins with the data pointer; the device's type and number follow.
-        device_of = (ctypes.c_int32 * 2).from_address(pointer_of(capsule, b"dltensor") + 8)
-        device_of[0], device_of[1] = 2, self.number
-        return capsule
-
-
-@pytest.fixture
-def lending(monkeypatch):
-    """Lent arrays are a library of their own, whose caller works on stream 7."""
-    library = device._Library(lambda _like: 7, lambda like: Lent(np.zeros(like.array.shape, np.uint8)))
-    monkeypatch.setitem(device._LIBRARIES, Lent.__module__.partition(".")[0], library)
-
-
-@pytest.fixture
-def gpu(request):
-    """Two functions: an array to the GPU, and one back. Emulated kernels work on lent arrays."""
-    if not _core.built_with_cuda():
-        pytest.skip("segae was built without CUDA")
-    if EMULATED:
-        request.getfixturevalue("lending")
-        return Lent, lambda lent: lent.array
-    if not _core.cuda_devices():
-        pytest.skip("no CUDA device")
-    torch = pytest.importorskip("torch")
-    if not torch.cuda.is_available():
-        pytest.skip("this torch has no CUDA")
-    return lambda array: torch.as_tensor(array, device="cuda"), lambda tensor: tensor.cpu().numpy()
 
 
 def ball(shape, centre, radii):

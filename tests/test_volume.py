@@ -117,10 +117,10 @@ def test_torch(engine: segae.Engine, image: Array, mask: Array, score: float) ->
         engine.score(torch.zeros(3, 3, 3, dtype=torch.bfloat16), mask, "liver", spacing=(1, 1, 1))
 
 
-def test_device_arrays_are_refused(mask: Array) -> None:
+def test_arrays_on_other_devices_are_refused(mask: Array) -> None:
     class OnGpu(Foreign):
         def __dlpack_device__(self) -> tuple[int, int]:
-            return (2, 0)
+            return (10, 0)  # ROCm
 
     with pytest.raises(segae.DeviceError, match=r"image: the array lies on a device.*\.cpu\(\)"):
         volumes.load(OnGpu(mask), "image", spacing=(1, 1, 1))

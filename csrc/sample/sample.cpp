@@ -7,20 +7,6 @@
 
 namespace segae {
 
-namespace {
-
-// Banks of one plane. Where the filter must stop at the crop, the crop's whole voxels are all that exists.
-FilterBank bank(double from, double to, int64_t size, int64_t extent, bool stop_at_crop) {
-  int64_t low = 0, high = extent;
-  if (stop_at_crop) {
-    low = std::max<int64_t>(low, static_cast<int64_t>(from));
-    high = std::max(low, std::min<int64_t>(high, static_cast<int64_t>(to)));
-  }
-  return make_filter_bank(from, to, size, low, high);
-}
-
-}  // namespace
-
 void sample(const VolumeView& image, const VolumeView* mask, const SampleSpec& spec, const std::vector<Plane>& planes,
             int threads, float* out) {
   const size_t row_axis = spec.axis == 0 ? 1 : 0;
@@ -34,9 +20,12 @@ void sample(const VolumeView& image, const VolumeView* mask, const SampleSpec& s
   const int64_t channels = static_cast<int64_t>(spec.channels.size());
   parallel_for(static_cast<int64_t>(planes.size()), threads, [&](int64_t i) {
     const Plane& plane = planes[static_cast<size_t>(i)];
-    const FilterBank rows = bank(plane.row0, plane.row1, spec.height, image.shape[row_axis], spec.stop_at_crop);
-    const FilterBank columns =
-        bank(plane.column0, plane.column1, spec.width, image.shape[column_axis], spec.stop_at_crop);
+    const FilterBank rows = make_filter_bank(
+        filter_rule_of_crop(plane.row0, plane.row1, spec.height, image.shape[row_axis], spec.stop_at_crop),
+        spec.height);
+    const FilterBank columns = make_filter_bank(
+        filter_rule_of_crop(plane.column0, plane.column1, spec.width, image.shape[column_axis], spec.stop_at_crop),
+        spec.width);
     for (int64_t c = 0; c < channels; ++c) {
       const Channel& channel = spec.channels[static_cast<size_t>(c)];
       const VolumeView& source = channel.is_mask ? *mask : image;

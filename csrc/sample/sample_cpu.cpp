@@ -5,78 +5,26 @@
 
 namespace segae {
 
-FilterBank make_filter_bank(double from, double to, int64_t size, int64_t low, int64_t high) {
+FilterBank make_filter_bank(const FilterRule& rule, int64_t size) {
   FilterBank bank;
-  const double scale = (to - from) / static_cast<double>(size);
-  const double support = std::max(scale, 1.0);
-  bank.taps = std::min(static_cast<int64_t>(std::ceil(support)) * 2 + 1, high - low);
+  bank.taps = rule.most_taps();
   bank.first.assign(static_cast<size_t>(size), -1);
   bank.count.assign(static_cast<size_t>(size), 0);
   bank.weight.assign(static_cast<size_t>(size * bank.taps), 0.0);
-  bank.begin = high;
-  bank.end = low;
+  bank.begin = rule.high;
+  bank.end = rule.low;
   for (int64_t i = 0; i < size; ++i) {
-    const double centre = from + (static_cast<double>(i) + 0.5) * scale;
-    if (centre < static_cast<double>(low) || centre >= static_cast<double>(high)) continue;
-    // Source pixels whose centres lie within the support, rounded as PIL rounds them. The position is taken
-    // relative to `low`, which is exact, so that a crop resizes as the same pixels would as an image of their own.
-    const double local = centre - static_cast<double>(low);
-    const int64_t begin = low + std::max<int64_t>(static_cast<int64_t>(local - support + 0.5), 0);
-    const int64_t end = std::min(low + static_cast<int64_t>(local + support + 0.5), high);
-    double* weight = bank.weight.data() + i * bank.taps;
-    double total = 0;
-    for (int64_t j = begin; j < end; ++j) {
-      const double distance = std::abs(static_cast<double>(j) + 0.5 - centre) / support;
-      weight[j - begin] = std::max(1.0 - distance, 0.0);
-      total += weight[j - begin];
-    }
-    if (total <= 0) continue;
-    for (int64_t j = 0; j < end - begin; ++j) weight[j] /= total;
-    bank.first[static_cast<size_t>(i)] = begin;
-    bank.count[static_cast<size_t>(i)] = end - begin;
-    bank.begin = std::min(bank.begin, begin);
-    bank.end = std::max(bank.end, end);
+    int64_t& first = bank.first[static_cast<size_t>(i)];
+    const int64_t count = write_taps(rule, i, &first, bank.weight.data() + i * bank.taps);
+    if (count == 0) continue;
+    bank.count[static_cast<size_t>(i)] = count;
+    bank.begin = std::min(bank.begin, first);
+    bank.end = std::max(bank.end, first + count);
   }
   return bank;
 }
 
 namespace {
-
-// Stored HU value -> [0, 1] within the channel's window.
-class Window {
- public:
-  Window(const Channel& channel, const SampleSpec& spec)
-      : slope_(static_cast<float>(spec.slope)),
-        intercept_(static_cast<float>(spec.intercept)),
-        low_(static_cast<float>(channel.low)),
-        high_(static_cast<float>(channel.high)),
-        range_(high_ - low_),
-        fill_(apply(static_cast<float>(spec.fill_hu))) {}
-
-  float fill() const { return fill_; }
-
-  template <class T>
-  float operator()(T stored) const {
-    const float value = stored_to_float(stored);
-    if constexpr (is_floating<T>) {
-      if (!std::isfinite(value)) return fill_;
-    }
-    return apply(value * slope_ + intercept_);
-  }
-
- private:
-  template <class T>
-  static float stored_to_float(T stored) {
-    if constexpr (std::is_same_v<T, Half>) {
-      return to_float(stored);
-    } else {
-      return static_cast<float>(stored);
-    }
-  }
-  float apply(float hu) const { return (std::min(std::max(hu, low_), high_) - low_) / range_; }
-
-  float slope_, intercept_, low_, high_, range_, fill_;
-};
 
 // Reads a row of the crop as numbers.
 template <class T, class Convert>
@@ -168,8 +116,7 @@ void sample_plane_cpu(const VolumeView& source, const Channel& channel, const Sa
                   convert, out);
     };
     if (channel.is_mask) {
-      const Matches<T> matches(label);
-      run([&](T value) { return matches(value) ? 1.0f : 0.0f; });
+      run(Membership<T>(label));
     } else {
       run(window);
     }

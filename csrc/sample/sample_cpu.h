@@ -1,6 +1,6 @@
 #pragma once
 
-#include "sample/sample.h"
+#include "sample/sample_formula.h"
 
 namespace segae {
 
@@ -13,8 +13,7 @@ struct FilterBank {
   int64_t begin = 0, end = 0;  // source pixels that any output needs
 };
 
-// Taps for `size` output pixels over [from, to) of a source that exists in [low, high), low <= high.
-FilterBank make_filter_bank(double from, double to, int64_t size, int64_t low, int64_t high);
+FilterBank make_filter_bank(const FilterRule& rule, int64_t size);
 
 // One channel of one plane. `source` is the array that the channel reads, `label` what counts as mask in it.
 void sample_plane_cpu(const VolumeView& source, const Channel& channel, const SampleSpec& spec, int64_t index,

@@ -9,15 +9,6 @@
 
 namespace segae {
 
-namespace {
-
-// The same voxels with non-negative strides, the axis of the largest stride first.
-struct MemoryOrder {
-  VolumeView volume;
-  std::array<size_t, 3> axis;    // axis[i]: which original axis is now axis i
-  std::array<bool, 3> reversed;  // of the original axes
-};
-
 MemoryOrder in_memory_order(VolumeView volume) {
   MemoryOrder order{volume, {0, 1, 2}, {}};
   for (size_t axis = 0; axis < 3; ++axis) {
@@ -37,8 +28,7 @@ MemoryOrder in_memory_order(VolumeView volume) {
   return order;
 }
 
-// Everything that follows from the three area profiles.
-LabelStats summarise(int64_t label, std::array<std::vector<int64_t>, 3> area) {
+LabelStats stats_of(int64_t label, std::array<std::vector<int64_t>, 3> area) {
   LabelStats stats{};
   stats.label = label;
   stats.voxels = std::accumulate(area[0].begin(), area[0].end(), int64_t{0});
@@ -59,8 +49,6 @@ LabelStats summarise(int64_t label, std::array<std::vector<int64_t>, 3> area) {
   stats.area = std::move(area);
   return stats;
 }
-
-}  // namespace
 
 ScanResult scan(const VolumeView& volume, int threads) {
   ScanResult result;
@@ -90,7 +78,7 @@ ScanResult scan(const VolumeView& volume, int threads) {
       area[axis].assign(profile[i], profile[i] + order.volume.shape[i]);
       if (order.reversed[axis]) std::reverse(area[axis].begin(), area[axis].end());
     }
-    result.labels.push_back(summarise(label, std::move(area)));
+    result.labels.push_back(stats_of(label, std::move(area)));
   });
   std::sort(result.labels.begin(), result.labels.end(),
             [](const LabelStats& a, const LabelStats& b) { return a.label < b.label; });

@@ -7,6 +7,7 @@
 
 #include <vector>
 
+#include "stream.h"
 #include "volume.h"
 
 namespace segae {
@@ -21,7 +22,21 @@ struct LabelStats {
   std::array<Int3, 2> box;                   // first voxel, one past the last voxel
   Double3 centroid;                          // mean voxel index
   std::array<Int3, 2> border;                // voxels in the first and in the last slice of each axis
+  // In-plane box of every slice along axis 0, as plane_boxes gives it. On the CPU empty: to look at the few slices that
+  // are wanted costs less there than to keep all boxes, whereas a GPU would have to be waited for once more.
+  std::vector<int64_t> slice_boxes;
 };
+
+// Everything of a label that follows from its area profiles.
+LabelStats stats_of(int64_t label, std::array<std::vector<int64_t>, 3> area);
+
+// A volume seen with non-negative strides, the axis of the largest stride first.
+struct MemoryOrder {
+  VolumeView volume;
+  std::array<size_t, 3> axis;    // axis[i]: which original axis is now axis i
+  std::array<bool, 3> reversed;  // of the original axes
+};
+MemoryOrder in_memory_order(VolumeView volume);
 
 struct ScanResult {
   std::vector<LabelStats> labels;  // ascending, without 0
@@ -32,6 +47,10 @@ struct ScanResult {
 
 // Throws std::invalid_argument when there are more than kMaxLabels labels, or one does not fit int64.
 ScanResult scan(const VolumeView& volume, int threads);
+
+// The same for many volumes on a CUDA device: one launch for those that share a type, a second one for those of more
+// than a dozen labels. Builds with CUDA only.
+std::vector<ScanResult> scan(const std::vector<VolumeView>& volumes, const Stream& stream);
 
 // In-plane bounding boxes of single slices: for i in [0, n) the voxels of `volume` equal to labels[i] in slice
 // indices[i] along `axis`, looked for in windows[4 i ...] = first row, end row, first column, end column (ends

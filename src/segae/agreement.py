@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +13,7 @@ from segae import _core
 from segae.errors import ParameterError
 from segae.slices import label_of_mask, scan_labels
 from segae.threads import available_threads
-from segae.volume import Volume, load_pair
+from segae.volume import load_pair
 
 
 @dataclass(frozen=True)
@@ -87,9 +88,25 @@ def measure(
         scans = scan_labels(volume.array, argument, workers)
         value = label_of_mask(scans, label, argument)
         boxes += [scans[value].box] if value in scans else []
-    counts = _core.overlap(given.array, truth_volume.array, value, value, 0, workers)
+    # Outside the union of the two boxes there is nothing to count. Of arrays on a GPU only that box travels.
+    depth = given.array.shape[0]
+    low, high = (
+        (np.min([box[0] for box in boxes], axis=0), np.max([box[1] for box in boxes], axis=0))
+        if boxes
+        else (np.zeros(3, int), np.zeros(3, int))
+    )
+    window = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+    here, there = given.array[window], truth_volume.array[window]
+    counts = np.zeros((depth, 3), np.int64)
+    counts[window[0]] = _core.overlap(here, there, value, value, 0, workers)
     both, in_mask, in_truth = (int(n) for n in counts.sum(axis=0))
-    nsd, slice_nsd = _surface_dice(given, truth_volume, boxes, value, tolerance_mm, workers)
+    nsd, slice_nsd = float("nan"), np.full(depth, np.nan)
+    if boxes:
+        surfaces = partial(
+            _core.surface_counts, here, there, value, value, given.spacing_mm, tolerance_mm, threads=workers
+        )
+        slice_nsd[window[0]] = _surface_dice(surfaces(per_slice_axis=0))
+        nsd = float(_surface_dice(surfaces(per_slice_axis=None))[0])
     slice_dice = _ratio(2.0 * counts[:, 0], counts[:, 1] + counts[:, 2])
     step = -1 if given.flipped[0] else 1
     return Agreement(
@@ -102,38 +119,8 @@ def measure(
     )
 
 
-def _surface_dice(
-    given: Volume,
-    truth: Volume,
-    boxes: list[npt.NDArray[np.int64]],
-    label: int,
-    tolerance_mm: float,
-    threads: int,
-) -> tuple[float, npt.NDArray[np.float64]]:
-    """In 3D and per slice, on the union of the masks' bounding boxes: nothing outside it is a border."""
-    per_slice = np.full(given.array.shape[0], np.nan)
-    if not boxes:
-        return float("nan"), per_slice
-    low, high = np.min([box[0] for box in boxes], axis=0), np.max([box[1] for box in boxes], axis=0)
-    window = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
-
-    def surfaces(axis: int | None) -> npt.NDArray[np.int64]:
-        return _core.surface_counts(
-            given.array[window],
-            truth.array[window],
-            label,
-            label,
-            given.spacing_mm,
-            tolerance_mm,
-            axis,
-            threads,
-        )
-
-    def dice(found: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-        return _ratio(found[:, 2] + found[:, 3], found[:, 0] + found[:, 1])
-
-    per_slice[low[0] : high[0]] = dice(surfaces(0))
-    return float(dice(surfaces(None))[0]), per_slice
+def _surface_dice(found: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    return _ratio(found[:, 2] + found[:, 3], found[:, 0] + found[:, 1])
 
 
 def _share(part: int, whole: int) -> float:

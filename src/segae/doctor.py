@@ -65,5 +65,5 @@ def _device(device: str) -> Finding:
     return Finding(
         f"default model on {session.device}",
         f"{card.name}, {len(card.structures)} structures ({len(card.trained)} seen in training), "
-        f"{session.threads} threads",
+        f"{session.threads} threads, run by {session.provider}",
     )

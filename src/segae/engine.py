@@ -6,8 +6,9 @@ import logging
 import operator
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from dataclasses import replace
+from functools import partial
+from typing import Any, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -17,41 +18,24 @@ from segae.assessment import (
     Assessment,
     Assessments,
     ExpectedMask,
-    SlicePredictions,
     SliceScore,
     aggregate,
     calibrate,
 )
+from segae.batch import Spacing, in_type_of, load_batch, name_masks
+from segae.device import DeviceVolume
 from segae.errors import ParameterError, SegaeError
-from segae.session import BATCH, Session
-from segae.slices import LabelScan, SlicePlan, cut, label_of_mask, plan_slices, scan_labels
+from segae.judging import Task, Verdict, check_places, judge, plan, scan_masks
+from segae.session import Session
+from segae.slices import LabelScan, SlicePlan, label_of_mask, scan_labels
 from segae.structures import Structure
+from segae.threads import run_all
 from segae.volume import Volume, load, load_pair
 
 _log = logging.getLogger("segae")
 
-# Slices that are cut before the network sees them; bounds memory whatever the number of labels.
-_CUT_AT_ONCE = 4 * BATCH
-
-
-@dataclass(frozen=True)
-class _Task:
-    """One structure of one mask or labelmap, ready to be looked at."""
-
-    structure: Structure
-    index: int
-    scan: LabelScan
-    plan: SlicePlan
-
-
-@dataclass(frozen=True)
-class _Waiting:
-    """A mask whose slices are cut and wait for the network; `place` is its place among the results."""
-
-    place: int
-    task: _Task
-    mask: Volume
-    slices: npt.NDArray[np.float32]
+# Slices of masks of one image that wait for the network together; bounds memory whatever the number of masks.
+_TOGETHER = 128
 
 
 class Engine:
@@ -112,7 +96,7 @@ class Engine:
         Parameters
         ----------
         image : path, os.PathLike, nibabel image, numpy array or object with ``__dlpack__``
-            CT in HU, three axes.
+            CT in HU, three axes. Arrays on a GPU are judged where they lie, if it is the engine's.
         mask : same kinds
             On the image's grid; 0 and 1, or bool. Other values need `label`.
         structure : str
@@ -137,11 +121,9 @@ class Engine:
         """
         what = structures.get(structure)
         ct, volume = load_pair(image, mask, affine=affine, spacing=spacing, axes=axes)
-        task = self._task(volume, what, label)
-        if task is None:
-            return float("nan")
-        (slices, _, _), *_ = self._look(ct, volume, [task], error_map=False)
-        return calibrate(aggregate(slices)[0], what.name, self._session.card.calibration)
+        check_places([(ct, volume)], self.device)
+        task = self._task(ct, volume, what, label)
+        return float("nan") if task is None else self._dice(task, *judge([task], self._session))
 
     def assess(
         self,
@@ -168,10 +150,11 @@ class Engine:
         what = structures.get(structure)
         self._check_error_map(error_map)
         ct, volume = load_pair(image, mask, affine=affine, spacing=spacing, axes=axes)
-        task = self._task(volume, what, label)
+        check_places([(ct, volume)], self.device)
+        task = self._task(ct, volume, what, label)
         if task is None:
             return _empty(what, 1 if label is None else label)
-        return self._assess(ct, volume, [task], error_map)[0]
+        return self._assess(ct, [task], flags.probe_image(ct), error_map)[0]
 
     def assess_labels(
         self,
@@ -207,13 +190,18 @@ class Engine:
         named = _named_values(structures)
         self._check_error_map(error_map)
         ct, volume = load_pair(image, labelmap, affine=affine, spacing=spacing, axes=axes, mask_argument="labelmap")
+        check_places([(ct, volume)], self.device)
         scans = scan_labels(volume.array, "labelmap", self._session.threads)
-        tasks = [self._plan(volume, named[label], scan) for label, scan in scans.items() if label in named]
+        tasks = [
+            plan(ct, volume, named[label], scan, self._session, self._session.threads)
+            for label, scan in scans.items()
+            if label in named
+        ]
         result = Assessments()
         result.unnamed = {label: scan.voxels for label, scan in scans.items() if label not in named}
         if result.unnamed:
             _log.warning("labelmap: values without a name were left out: %s", sorted(result.unnamed))
-        for assessment in self._assess(ct, volume, tasks, error_map):
+        for assessment in self._assess(ct, tasks, flags.probe_image(ct), error_map):
             result[assessment.structure] = assessment
         return result
 
@@ -258,12 +246,20 @@ class Engine:
         # The image's own grid is what bare masks lie on; without one they are told the same as the image.
         geometry: dict[str, Any] = {} if ct.affine is not None else {"spacing": spacing, "axes": axes}
         results: list[Assessment | SegaeError] = []
-        waiting: list[_Waiting] = []
+        waiting: list[tuple[int, Task]] = []
+
+        def assess_waiting() -> None:
+            tasks = [task for _, task in waiting]
+            for (place, _), assessment in zip(waiting, self._assess(ct, tasks, probe, error_map), strict=True):
+                results[place] = assessment
+            waiting.clear()
+
         for name, mask in masks.items() if isinstance(masks, Mapping) else masks:
             try:
                 what = structures.get(name)
                 _, volume = load_pair(ct, mask, **geometry)
-                task = self._task(volume, what, None)
+                check_places([(ct, volume)], self.device)
+                task = self._task(ct, volume, what, None)
             except SegaeError as error:
                 if on_error == "raise":
                     raise
@@ -271,128 +267,128 @@ class Engine:
                 continue
             results.append(_empty(what, 1))
             if task is not None:
-                cut_slices = self._cut(ct, volume, [task], slice(None))
-                waiting.append(_Waiting(len(results) - 1, task, _only_box(volume, task.scan), cut_slices))
-            if sum(len(entry.slices) for entry in waiting) >= _CUT_AT_ONCE:
-                self._assess_waiting(ct, waiting, probe, error_map, results)
-                waiting.clear()
-        self._assess_waiting(ct, waiting, probe, error_map, results)
+                waiting.append((len(results) - 1, replace(task, mask=_only_box(volume, task.scan))))
+            if sum(len(task.plan.index) for _, task in waiting) >= _TOGETHER:
+                assess_waiting()
+        assess_waiting()
         return results
 
-    def _assess_waiting(
+    def score_batch(
         self,
-        image: Volume,
-        waiting: Sequence[_Waiting],
-        probe: flags.ImageProbe,
-        error_map: bool,
-        results: list[Assessment | SegaeError],
-    ) -> None:
-        """Run the network over slices of several masks, and put what it says in their places."""
-        if not waiting:
-            return
-        outputs = self._session.run(
-            np.concatenate([entry.slices for entry in waiting]),
-            np.concatenate([np.full(len(entry.slices), entry.task.index) for entry in waiting]),
-        )
-        if not error_map:
-            outputs.pop("expected", None)
-        for entry, mine in zip(waiting, _split(outputs, [entry.task for entry in waiting]), strict=True):
-            pixel_mm2 = image.spacing_mm[1] * image.spacing_mm[2]
-            looked = _predictions(entry.task.plan, mine, pixel_mm2)
-            results[entry.place] = self._assessment(image, entry.mask, entry.task, looked, probe)
+        images: object,
+        masks: object,
+        structures: str | Sequence[str] | Mapping[int, str],
+        *,
+        spacing: Spacing | None = None,
+        axes: str = "zyx",
+        label: int | None = None,
+    ) -> Any:
+        """Predict the 3D Dice of many masks at once: for training loops. Slices of all masks share network calls.
+
+        Parameters
+        ----------
+        images : array [b, z, y, x] or [b, 1, z, y, x], or list
+            CT in HU, not normalised. A list may hold volumes of unequal shape, [1, z, y, x], and anything that `score`
+            takes. A single volume (or a batch of 1) is the image of all masks.
+        masks : array [b, z, y, x] or [b, 1, z, y, x], or list
+            On the grids of their images; 0 and 1, or bool. Other values need `label`, or `structures` as a dict.
+        structures : str, sequence of str, or dict
+            The structure of all masks, or one a mask. A dict value -> name says that `masks` are labelmaps.
+        spacing : three numbers, or three a mask; optional
+            Voxel size in mm of bare arrays, in the order of their axes.
+        axes : "zyx" or "xyz"
+            Order of the axes of bare arrays, behind those of batch and channel; they are LPS.
+        label : int, optional
+            Which value of integer masks to look at.
+
+        Returns
+        -------
+        float32 [b], or [b, k] for k named values, in the order of the dict
+            In [0, 1]; nan where a mask is empty or a labelmap lacks the value. A numpy array, or, when `masks` is or
+            holds an array of another library (torch, cupy, jax), one of that library on the same device. Never part of
+            a graph of gradients: inputs are detached.
+
+        Raises
+        ------
+        VolumeError, GridMismatchError, ParameterError, UnknownStructureError, DeviceError
+            That name the argument and the place in it.
+        """
+        named = _named_values(structures) if isinstance(structures, Mapping) else None
+        if named is not None and label is not None:
+            raise ParameterError("label: structures names the values already; drop label.")
+        pairs = load_batch(images, masks, spacing, axes)
+        if named is None:
+            wanted = [[what] for what in name_masks(cast("str | Sequence[str]", structures), len(pairs))]
+        else:
+            wanted = [list(named.values())] * len(pairs)
+        columns = 1 if named is None else len(named)
+        check_places(pairs, self.device)
+        names = [f"masks[{i}]" for i in range(len(pairs))]
+        scans = scan_masks([mask for _, mask in pairs], names, self._session.threads)
+
+        def tasks_of(i: int) -> list[Task | None]:
+            image, mask = pairs[i]
+            values = named or [label_of_mask(scans[i], label, names[i])]
+            return [
+                plan(image, mask, what, scans[i][value], self._session, 1) if value in scans[i] else None
+                for value, what in zip(values, wanted[i], strict=True)
+            ]
+
+        planned = run_all([partial(tasks_of, i) for i in range(len(pairs))], self._session.workers)
+        flat = [task for tasks in planned for task in tasks]
+        scores = np.full(len(flat), np.nan, np.float32)
+        filled = [i for i, task in enumerate(flat) if task is not None]
+        tasks = [task for task in flat if task is not None]
+        for i, task, verdict in zip(filled, tasks, judge(tasks, self._session), strict=True):
+            scores[i] = self._dice(task, verdict)
+        return in_type_of(scores if named is None else scores.reshape(-1, columns), masks)
 
     def _check_error_map(self, error_map: bool) -> None:
         if error_map and not self.expects_masks:
             raise ParameterError("error_map: this model puts out no expected mask; use error_map=False.")
 
-    def _task(self, mask: Volume, structure: Structure, label: int | None) -> _Task | None:
+    def _task(self, image: Volume, mask: Volume, structure: Structure, label: int | None) -> Task | None:
         """The one structure of a mask; None when it is empty."""
         scans = scan_labels(mask.array, "mask", self._session.threads)
         scan = scans.get(label_of_mask(scans, label, "mask"))
-        return None if scan is None else self._plan(mask, structure, scan)
+        return None if scan is None else plan(image, mask, structure, scan, self._session, self._session.threads)
 
-    def _plan(self, mask: Volume, structure: Structure, scan: LabelScan) -> _Task:
-        index = self._session.structure_index(structure.name)
-        plan = plan_slices(mask.array, scan, self._session.card.recipe, mask.spacing_mm, self._session.threads)
-        return _Task(structure, index, scan, plan)
+    def _dice(self, task: Task, verdict: Verdict) -> float:
+        return calibrate(aggregate(verdict.slices)[0], task.structure.name, self._session.card.calibration)
 
-    def _look(
-        self, image: Volume, mask: Volume, tasks: Sequence[_Task], error_map: bool
-    ) -> list[tuple[SlicePredictions, npt.NDArray[np.float64], npt.NDArray[np.float32] | None]]:
-        """Run the network over the slices of all tasks; per task its predictions, raw values and expected masks."""
-        if not tasks:
-            return []
-        n = sum(len(task.plan.index) for task in tasks)
-        structure = np.concatenate([np.full(len(task.plan.index), task.index) for task in tasks])
-        parts: list[dict[str, npt.NDArray[Any]]] = []
-        for begin in range(0, n, _CUT_AT_ONCE):
-            chunk = slice(begin, begin + _CUT_AT_ONCE)
-            out = self._session.run(self._cut(image, mask, tasks, chunk), structure[chunk])
-            if not error_map:
-                out.pop("expected", None)
-            parts.append(out)
-        outputs = {role: np.concatenate([part[role] for part in parts]) for role in parts[0]}
-        pixel_mm2 = image.spacing_mm[1] * image.spacing_mm[2]
-        return [
-            _predictions(task.plan, mine, pixel_mm2) for task, mine in zip(tasks, _split(outputs, tasks), strict=True)
-        ]
-
-    def _cut(self, image: Volume, mask: Volume, tasks: Sequence[_Task], chunk: slice) -> npt.NDArray[np.float32]:
-        """Cut some of the slices of tasks on one mask or labelmap, which follow each other in their order."""
-        index = np.concatenate([task.plan.index for task in tasks])
-        crop = np.concatenate([task.plan.crop for task in tasks])
-        label = np.concatenate([np.full(len(task.plan.index), task.scan.label) for task in tasks])
-        return cut(
-            image.array, mask.array, self._session.card.recipe, image.spacing_mm, index[chunk], crop[chunk],
-            label[chunk], self._session.threads, slope=image.slope, intercept=image.intercept,
-        )  # fmt: skip
-
-    def _assess(self, image: Volume, mask: Volume, tasks: Sequence[_Task], error_map: bool) -> list[Assessment]:
-        probe = flags.probe_image(image)
-        return [
-            self._assessment(image, mask, task, looked, probe)
-            for task, looked in zip(tasks, self._look(image, mask, tasks, error_map), strict=True)
-        ]
-
-    def _assessment(
-        self,
-        image: Volume,
-        mask: Volume,
-        task: _Task,
-        looked: tuple[SlicePredictions, npt.NDArray[np.float64], npt.NDArray[np.float32] | None],
-        probe: flags.ImageProbe,
-    ) -> Assessment:
-        """Put together what the network said of a mask and what its geometry says."""
+    def _assess(
+        self, image: Volume, tasks: Sequence[Task], probe: flags.ImageProbe, error_map: bool
+    ) -> list[Assessment]:
+        """Assess structures of masks that lie on one image."""
         card = self._session.card
-        slices, raw, expected = looked
-        dice, precision, recall = aggregate(slices)
         dice_only = "dice" in card.outputs
-        name = task.structure.name
-        return Assessment(
-            structure=name,
-            dice=calibrate(dice, name, card.calibration),
-            precision=float("nan") if dice_only else precision,
-            recall=float("nan") if dice_only else recall,
-            raw=float(raw[task.plan.area > 0].mean()),
-            slices=_slice_scores(mask, task.plan, slices, raw, expected, dice_only=dice_only),
-            volume_ml=task.scan.voxels * mask.voxel_ml,
-            bbox=mask.source_box(task.scan.box),
-            flags=flags.check(image, mask, task.scan, task.plan, slices, task.structure, probe, name in card.trained),
-            centroid_mm=_from_centre_mm(mask, task.scan),
-        )
-
-
-def _split(outputs: dict[str, npt.NDArray[Any]], tasks: Sequence[_Task]) -> list[dict[str, npt.NDArray[Any]]]:
-    """Rows of the network's outputs -> those of each task."""
-    ends = np.cumsum([len(task.plan.index) for task in tasks])
-    return [
-        {role: values[end - len(task.plan.index) : end] for role, values in outputs.items()}
-        for task, end in zip(tasks, ends, strict=True)
-    ]
+        assessments = []
+        for task, verdict in zip(tasks, judge(tasks, self._session, error_map=error_map), strict=True):
+            mask, name = task.mask, task.structure.name
+            _, precision, recall = aggregate(verdict.slices)
+            assessments.append(
+                Assessment(
+                    structure=name,
+                    dice=self._dice(task, verdict),
+                    precision=float("nan") if dice_only else precision,
+                    recall=float("nan") if dice_only else recall,
+                    raw=float(verdict.raw[task.plan.area > 0].mean()),
+                    slices=_slice_scores(mask, task.plan, verdict, dice_only=dice_only),
+                    volume_ml=task.scan.voxels * mask.voxel_ml,
+                    bbox=mask.source_box(task.scan.box),
+                    flags=flags.check(
+                        image, mask, task.scan, task.plan, verdict.slices, task.structure, probe, name in card.trained
+                    ),
+                    centroid_mm=_from_centre_mm(mask, task.scan),
+                )
+            )
+        return assessments
 
 
 def _only_box(mask: Volume, scan: LabelScan) -> Volume:
-    """A mask on the same grid that holds the label's box only: memory is taken by the pages that are written to."""
+    """A copy on the same grid that holds the label's box only: memory is taken by the pages that are written to."""
+    if isinstance(mask.array, DeviceVolume):
+        return mask
     box = tuple(slice(low, high) for low, high in scan.box.T)
     array = np.zeros(mask.array.shape, mask.array.dtype)
     array[box] = mask.array[box]
@@ -404,41 +400,9 @@ def _from_centre_mm(mask: Volume, scan: LabelScan) -> tuple[float, float, float]
     return float(x), float(y), float(z)
 
 
-def _predictions(
-    plan: SlicePlan, outputs: dict[str, npt.NDArray[Any]], pixel_mm2: float
-) -> tuple[SlicePredictions, npt.NDArray[np.float64], npt.NDArray[np.float32] | None]:
-    n = len(plan.index)
-    columns = {role: values.reshape(n, -1)[:, 0].astype(np.float64) for role, values in outputs.items()}
-    if "dice" in columns:
-        # A model that puts out Dice alone: equal precision and recall make the same Dice.
-        precision = recall = raw = columns["dice"]
-    else:
-        precision, recall = columns["precision"], columns["recall"]
-        total = precision + recall
-        raw = np.divide(2 * precision * recall, total, out=np.zeros(n), where=total != 0)
-    slices = SlicePredictions(
-        area_mm2=plan.area.astype(np.float64) * pixel_mm2,
-        share_mm=plan.share_mm,
-        crop_mm2=(plan.crop[:, 1] - plan.crop[:, 0]) * (plan.crop[:, 3] - plan.crop[:, 2]) * pixel_mm2,
-        precision=np.clip(precision, 0, 1),
-        recall=np.clip(recall, 0, 1),
-        truth_fraction=columns.get("truth_fraction", np.full(n, np.nan)),
-        whole_precision=columns.get("whole_precision"),
-        whole_recall=columns.get("whole_recall"),
-    )
-    return slices, raw, outputs.get("expected")
-
-
-def _slice_scores(
-    mask: Volume,
-    plan: SlicePlan,
-    slices: SlicePredictions,
-    raw: npt.NDArray[np.float64],
-    expected: npt.NDArray[np.float32] | None,
-    *,
-    dice_only: bool,
-) -> tuple[SliceScore, ...]:
+def _slice_scores(mask: Volume, plan: SlicePlan, verdict: Verdict, *, dice_only: bool) -> tuple[SliceScore, ...]:
     nan = float("nan")
+    slices, raw, expected = verdict.slices, verdict.raw, verdict.expected
     truth = slices.truth_mm2
     scores = []
     for i, z in enumerate(plan.index):

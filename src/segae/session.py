@@ -7,21 +7,28 @@ import hashlib
 import os
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from segae import _core
 from segae.errors import DeviceError, ModelFileError
 from segae.recipe import METADATA_KEY, ModelCard
 from segae.threads import available_threads
 
-# Slices a call. Large enough to fill two cores, small enough that activations stay in the tens of megabytes.
-BATCH = 32
+# Most slices that a CPU thread judges at once: more gain nothing, and activations stay in the tens of megabytes.
+_CHUNK = 16
+# On a GPU, batches are padded to one of these sizes, since cuDNN looks for an algorithm at every new shape. The first
+# holds the slices of one mask.
+_GPU_BATCHES = (16, 64, 256)
 
 _CUDA = "CUDAExecutionProvider"
 _CPU = "CPUExecutionProvider"
+_GPU_MEMORY = "cuda"
+_MOST_STREAMS = 4
 _MODELS = Path(__file__).parent / "models"
 _CHECKSUMS = _MODELS / "SHA256SUMS"
 _MODEL_INPUTS = {"slices", "structure"}
@@ -40,7 +47,7 @@ class Session:
     device : str
         "auto", "cpu", "cuda" or "cuda:N" ("gpu" says the same).
     threads : int or None
-        Threads of the network on the CPU; None takes all that this process may use.
+        How many may cut and judge slices at once on the CPU; None takes all that this process may use.
 
     Raises
     ------
@@ -54,30 +61,72 @@ class Session:
         self.path = model_path(model)
         self.threads = threads or available_threads()
         self._wanted = _parse_device(device)
-        self._lock = threading.Lock()
+        self._lock, self._stream_lock = threading.Lock(), threading.Lock()
         self._open()
 
-    def run(self, slices: npt.NDArray[np.float32], structure: npt.NDArray[np.int64]) -> dict[str, npt.NDArray[Any]]:
-        """Run the network.
+    @property
+    def provider(self) -> str:
+        """The execution provider that really runs the network."""
+        return str(self._runtime().get_providers()[0])
+
+    @property
+    def workers(self) -> int:
+        """How many threads may call `run` at once, to make use of the device."""
+        return self.threads if self.device == "cpu" else 1
+
+    def chunk_size(self, slices: int) -> int:
+        """How many of so many slices to hand to `run` at once; the last chunk may hold fewer."""
+        if self.device == "cpu":
+            return max(1, min(_CHUNK, -(-slices // self.threads)))
+        return next((size for size in _GPU_BATCHES if size >= slices), _GPU_BATCHES[-1])
+
+    def run(
+        self,
+        slices: npt.NDArray[np.float32] | _core.DeviceSlices,
+        structure: npt.NDArray[np.int64],
+        roles: Sequence[str] | None = None,
+    ) -> dict[str, npt.NDArray[Any]]:
+        """Run the network: on the CPU in the caller's thread, on a GPU with the batch padded to a fixed size.
 
         Parameters
         ----------
         slices : float32 [n, c, h, w]
+            In host memory; or on the session's GPU, with at least n rows, n being a size that `chunk_size` gave.
         structure : int64 [n]
             Index into ``card.structures``.
+        roles : sequence of str, optional
+            Of ``card.outputs``; default: all. No other output leaves the device.
 
         Returns
         -------
         dict
-            Role (see `ModelCard.outputs`) -> float32 array with n rows.
+            Role -> float32 array with n rows, in host memory.
         """
-        roles = list(self.card.outputs)
+        roles = list(self.card.outputs if roles is None else roles)
         names = [self.card.outputs[role] for role in roles]
-        parts = [
-            self._runtime().run(names, {"slices": slices[i : i + BATCH], "structure": structure[i : i + BATCH]})
-            for i in range(0, len(slices), BATCH)
-        ]
-        return {role: np.concatenate([part[k] for part in parts]) for k, role in enumerate(roles)}
+        if isinstance(slices, np.ndarray):
+            n = len(slices)
+            size = n if self.device == "cpu" else max(n, self.chunk_size(n))
+            inputs = {"slices": _padded(slices, size), "structure": _padded(structure, size)}
+            found = self._runtime().run(names, inputs)
+        else:
+            n = len(structure)
+            found = self._run_bound(names, slices, _padded(structure, slices.shape[0]))
+        return {role: values[:n] for role, values in zip(roles, found, strict=True)}
+
+    def _run_bound(
+        self, names: list[str], slices: _core.DeviceSlices, structure: npt.NDArray[np.int64]
+    ) -> list[npt.NDArray[Any]]:
+        """Run on what lies on the GPU, behind the work that is queued on its stream; only `names` come back."""
+        runtime = self._runtime(slices.stream)
+        binding = runtime.io_binding()
+        binding.bind_input("slices", _GPU_MEMORY, self._number, np.float32, list(slices.shape), slices.address)
+        binding.bind_cpu_input("structure", structure)
+        for name in names:
+            binding.bind_output(name, "cpu")
+        with self._stream_lock:  # one stream is one queue, whoever calls
+            runtime.run_with_iobinding(binding)
+            return list(binding.copy_outputs_to_cpu())
 
     def structure_index(self, name: str) -> int:
         """Index of a canonical structure name in the model's table.
@@ -92,50 +141,75 @@ class Session:
         return self._index[name]
 
     def _open(self) -> None:
-        runtime = _import_runtime()
-        options = runtime.SessionOptions()
-        options.intra_op_num_threads = self.threads
-        options.inter_op_num_threads = 1
-        # Idle workers sleep instead of spinning: on a machine with other work to do (data loaders, a second engine,
-        # our own threads that cut slices) a score takes little more than half the time.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.log_severity_level = 3
-        providers, self.device = _providers(runtime, self._wanted)
-        try:
-            self._session = runtime.InferenceSession(str(self.path), options, providers=providers)
-        except Exception as error:  # onnxruntime's exceptions share no public base
-            raise ModelFileError(
-                f"model: {self.path} cannot be opened as an ONNX file ({type(error).__name__}: {error})."
-            ) from error
-        if self.device != "cpu" and self._session.get_providers()[0] != _CUDA:
-            raise DeviceError(
-                f"device: asked for {self.device}, but ONNX Runtime opened {self._session.get_providers()}. "
-                f"`segae doctor` says what is missing."
-            )
+        self._runtimes: dict[int | None, Any] = {}
+        self._session, self.device = self._new_runtime(None)
         self.card = _read_card(self._session, self.path)
         self._index = {name: index for index, name in enumerate(self.card.structures)}
         self._pid = os.getpid()  # last: it tells other threads that the session is this process's own
 
-    def _runtime(self) -> Any:
+    def _new_runtime(self, stream: int | None) -> tuple[Any, str]:
+        """Open the model on the wanted device; on a GPU, to work on a caller's stream where one is given."""
+        runtime = _import_runtime()
+        options = runtime.SessionOptions()
+        # Slices are judged independently of each other, so the threads are ours, one a chunk of slices: the runtime
+        # has no pool that waits, spins or is lost in a fork.
+        options.intra_op_num_threads = 1
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        providers, device = _providers(runtime, self._wanted, stream)
+        try:
+            opened = runtime.InferenceSession(str(self.path), options, providers=providers)
+        except Exception as error:  # onnxruntime's exceptions share no public base
+            raise ModelFileError(
+                f"model: {self.path} cannot be opened as an ONNX file ({type(error).__name__}: {error})."
+            ) from error
+        if device != "cpu" and opened.get_providers()[0] != _CUDA:
+            raise DeviceError(
+                f"device: asked for {device}, but ONNX Runtime could only open {opened.get_providers()}. "
+                f"{_why_no_cuda(runtime)}"
+            )
+        return opened, device
+
+    @property
+    def _number(self) -> int:
+        return int(self.device.partition(":")[2] or 0)
+
+    def _runtime(self, stream: int | None = None) -> Any:
         if self._pid != os.getpid():
             with self._lock:  # the parent never holds it, so a child never inherits it locked
                 if self._pid != os.getpid():
-                    # A forked child: the parent's thread pool is not here. Its session must not be torn down either.
-                    _INHERITED.append(self._session)
+                    # A forked child: the parent's session must neither be used nor torn down here.
+                    _INHERITED.append((self._session, self._runtimes))
                     self._open()
-        return self._session
+        if stream is None:
+            return self._session
+        with self._stream_lock:
+            if stream not in self._runtimes:
+                # A loop uses one stream, or a few; each holds the weights once more.
+                while len(self._runtimes) >= _MOST_STREAMS:
+                    self._runtimes.pop(next(iter(self._runtimes)))
+                self._runtimes[stream] = self._new_runtime(stream)[0]
+            return self._runtimes[stream]
 
     def __getstate__(self) -> dict[str, Any]:
         return {"path": self.path, "threads": self.threads, "_wanted": self._wanted}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._lock = threading.Lock()
+        self._lock, self._stream_lock = threading.Lock(), threading.Lock()
         self._open()
 
 
 # Sessions of a parent process, kept until this child ends.
 _INHERITED: list[Any] = []
+
+
+def _padded(values: npt.NDArray[Any], size: int) -> npt.NDArray[Any]:
+    if len(values) == size:
+        return values
+    padded = np.zeros((size, *values.shape[1:]), values.dtype)
+    padded[: len(values)] = values
+    return padded
 
 
 def model_path(model: str | os.PathLike[str]) -> Path:
@@ -167,15 +241,27 @@ def cuda_driver_devices() -> int:
 
     Asked of the driver itself, because ONNX Runtime prints errors when its CUDA provider is tried without one.
     """
-    name = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
-    try:
-        driver = ctypes.CDLL(name)
-    except OSError:
-        return 0
+    driver = _cuda_driver()
     count = ctypes.c_int(0)
-    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
+    if driver is None or driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
         return 0
     return count.value
+
+
+def cuda_driver_version() -> tuple[int, int] | None:
+    """Newest CUDA that the installed driver knows; None without a driver."""
+    driver = _cuda_driver()
+    version = ctypes.c_int(0)
+    if driver is None or driver.cuDriverGetVersion(ctypes.byref(version)) != 0:
+        return None
+    return version.value // 1000, version.value % 1000 // 10
+
+
+def _cuda_driver() -> Any:
+    try:
+        return ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return None
 
 
 def _import_runtime() -> Any:
@@ -197,7 +283,7 @@ def _parse_device(device: str) -> str:
     return f"cuda:{number or 0}" if kind == "cuda" else kind
 
 
-def _providers(runtime: Any, wanted: str) -> tuple[list[Any], str]:
+def _providers(runtime: Any, wanted: str, stream: int | None) -> tuple[list[Any], str]:
     """Providers to ask for, and the device that they mean."""
     if wanted == "cpu":
         return [_CPU], "cpu"
@@ -220,7 +306,26 @@ def _providers(runtime: Any, wanted: str) -> tuple[list[Any], str]:
         )
     if hasattr(runtime, "preload_dlls"):
         runtime.preload_dlls()
-    return [(_CUDA, {"device_id": number, "cudnn_conv_algo_search": "HEURISTIC"}), _CPU], wanted
+    options = {"device_id": number, "cudnn_conv_algo_search": "HEURISTIC"}
+    if stream is not None:
+        # Never 0, which ONNX Runtime takes for "none given": the default stream is 1 here, as in CUDA's own headers.
+        options["user_compute_stream"] = str(stream)
+    return [(_CUDA, options), _CPU], wanted
+
+
+def _why_no_cuda(runtime: Any) -> str:
+    """What is likely missing when the CUDA provider does not open, and the line that installs it."""
+    built_for = str(getattr(runtime, "cuda_version", "") or "")
+    driver = cuda_driver_version()
+    if built_for and driver and int(built_for.partition(".")[0]) > driver[0]:
+        return (
+            f"This ONNX Runtime was built for CUDA {built_for}, the NVIDIA driver knows CUDA up to "
+            f"{driver[0]}.{driver[1]}: update the driver, or install a build of ONNX Runtime for CUDA {driver[0]}."
+        )
+    return (
+        f"The libraries of CUDA {built_for or '(see its release notes)'} or cuDNN 9 are missing: "
+        f"pip install 'segae[cuda]'. `segae doctor` tells what opens then."
+    )
 
 
 def _read_card(session: Any, path: Path) -> ModelCard:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segae import _core
+from segae.device import DeviceVolume
 from segae.errors import ParameterError, VolumeError
 from segae.recipe import ChannelSpec, MarginCrop, PaperCrop, Recipe
 
@@ -32,6 +34,8 @@ class LabelScan:
         Mean voxel index.
     border : int64 [2, 3]
         Voxels in the first and the last slice of each axis.
+    slice_boxes : int64 [slices along z, 4] or None
+        First row, end row, first column, end column of every slice, -1 where it is empty; None from the CPU.
     """
 
     label: int
@@ -40,15 +44,17 @@ class LabelScan:
     box: Int64
     centroid: Float64
     border: Int64
+    slice_boxes: Int64 | None = None
 
     @staticmethod
     def from_core(stats: tuple[Any, ...]) -> LabelScan:
         """Wrap one entry of ``_core.scan(...)["labels"]``."""
-        label, voxels, areas, box, centroid, border = stats
-        return LabelScan(label, voxels, areas, np.array(box), np.array(centroid), np.array(border))
+        label, voxels, areas, box, centroid, border, boxes = stats
+        every = boxes.reshape(-1, 4) if boxes.size else None
+        return LabelScan(label, voxels, areas, np.array(box), np.array(centroid), np.array(border), every)
 
 
-def scan_labels(volume: npt.NDArray[Any], argument: str, threads: int) -> dict[int, LabelScan]:
+def scan_labels(volume: npt.NDArray[Any] | DeviceVolume, argument: str, threads: int) -> dict[int, LabelScan]:
     """Find every label of a mask or labelmap [z, y, x]; `argument` is its name in errors.
 
     Raises
@@ -57,11 +63,19 @@ def scan_labels(volume: npt.NDArray[Any], argument: str, threads: int) -> dict[i
         When the values are no labels: fractions, NaN, or too many different ones.
     """
     try:
-        found = _core.scan(volume, threads)
+        if isinstance(volume, DeviceVolume):
+            (found,) = _core.scan_batch([volume.lent])
+        else:
+            found = _core.scan(volume, threads)
     except ValueError as error:
         raise VolumeError(
             f"{argument}: {error}; a mask or labelmap has few. Was the image passed in its place?"
         ) from error
+    return read_scan(found, argument)
+
+
+def read_scan(found: Any, argument: str) -> dict[int, LabelScan]:
+    """What ``_core.scan`` found, by label; raises VolumeError as `scan_labels` does."""
     if found["fractional"]:
         raise VolumeError(
             f"{argument}: {found['fractional']} voxels are no integers (one is {found['fractional_example']:.4g}). "
@@ -125,7 +139,7 @@ class SlicePlan:
 
 
 def plan_slices(
-    mask: npt.NDArray[Any],
+    mask: Any,
     scan: LabelScan,
     recipe: Recipe,
     spacing_mm: tuple[float, float, float],
@@ -135,7 +149,7 @@ def plan_slices(
 
     Parameters
     ----------
-    mask : ndarray [z, y, x]
+    mask : ndarray or DeviceVolume [z, y, x]
         Mask or labelmap that holds the label.
     scan : LabelScan
         Of that label, which must not be empty.
@@ -150,9 +164,11 @@ def plan_slices(
     first, last = int(scan.box[0, 0]), int(scan.box[1, 0]) - 1
     beyond, anchor = _beyond(first, last, len(area), recipe.beyond_mm, spacing_mm[0])
     wanted = np.concatenate([inside, anchor]).astype(np.int64)
-    boxes = _core.plane_boxes(
-        mask, 0, wanted, np.full(len(wanted), scan.label), np.tile(window, (len(wanted), 1)), threads
-    ).astype(np.float64)
+    if scan.slice_boxes is not None:
+        boxes = scan.slice_boxes[wanted].astype(np.float64)
+    else:
+        labels, windows = np.full(len(wanted), scan.label), np.tile(window, (len(wanted), 1))
+        boxes = _core.plane_boxes(mask, 0, wanted, labels, windows, threads).astype(np.float64)
     index = np.concatenate([inside, beyond]).astype(np.int64)
     order = np.argsort(index, kind="stable")
     crop = crop_boxes(boxes, recipe.crop, spacing_mm, mask.shape)
@@ -279,6 +295,52 @@ def cut(
             step, planes, boxes = _wide(recipe, spacing_mm, image.shape, index, crop, view)
             thin = tuple(slice(None, None, s) for s in step)
             out[:, mine] = _core.sample(image[thin], mask[thin], spec, planes, boxes, label, threads)
+    return out
+
+
+def cut_on_device(
+    pairs: Sequence[tuple[_core.DeviceArray, _core.DeviceArray]],
+    recipe: Recipe,
+    spacing_mm: Sequence[tuple[float, float, float]],
+    pair: Int64,
+    index: Int64,
+    crop: Float64,
+    label: Int64,
+    rows: int,
+) -> _core.DeviceSlices:
+    """Cut slices of many volumes on a GPU, where they stay; volumes of one shape and spacing in one go.
+
+    Parameters
+    ----------
+    pairs : sequence of (image, mask)
+        On one device and stream; values are HU.
+    recipe : Recipe
+    spacing_mm : sequence of (float, float, float)
+        Of each pair.
+    pair, index, crop, label : arrays [n], [n], [n, 4], [n]
+        The pair of each slice, and as in `cut`.
+    rows : int
+        Of the result, at least n; what is beyond n is not written.
+
+    Returns
+    -------
+    DeviceSlices [rows, channels, h, w]
+    """
+    views = [channel.view for channel in recipe.channels]
+    out = _core.empty_slices((rows, len(views), *recipe.size_px), pairs[0][0])
+    images, masks = [image for image, _ in pairs], [mask for _, mask in pairs]
+    like = [(images[p].shape, spacing_mm[p]) for p in pair]
+    for shape, spacing in dict.fromkeys(like):
+        here = np.array([i for i, other in enumerate(like) if other == (shape, spacing)], np.int64)
+        for view in dict.fromkeys(views):
+            mine = [i for i, other in enumerate(views) if other == view]
+            channels = tuple(recipe.channels[i] for i in mine)
+            spec = sample_spec(recipe, spacing, channels, axis=int(view == "coronal"))
+            step, planes, boxes = (1, 1, 1), index[here], crop[here]
+            if view != "crop":
+                step, planes, boxes = _wide(recipe, spacing, shape, index[here], crop[here], view)
+            thin_images, thin_masks = ([array.thin(step) for array in arrays] for arrays in (images, masks))
+            _core.sample_batch(out, here, mine, thin_images, thin_masks, pair[here], spec, planes, boxes, label[here])
     return out
 
 

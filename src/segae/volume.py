@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
+from segae.device import DeviceVolume, cuda_place, lend, stream_of
 from segae.errors import DeviceError, GridMismatchError, VolumeError
 
 Array = npt.NDArray[Any]
@@ -40,8 +41,8 @@ class Volume:
 
     Attributes
     ----------
-    array : ndarray [z, y, x]
-        View of the user's data; z runs to the head, y to the back, x to the left (LPS).
+    array : ndarray or DeviceVolume [z, y, x]
+        View of the user's data, in host memory or on a GPU; z runs to the head, y to the back, x to the left (LPS).
     spacing_mm : (float, float, float)
         Voxel size along z, y, x.
     slope, intercept : float
@@ -54,7 +55,7 @@ class Volume:
         Whether z, y, x run against the array as given.
     """
 
-    array: Array
+    array: Array  # typed as what it nearly always is
     spacing_mm: tuple[float, float, float]
     slope: float
     intercept: float
@@ -90,10 +91,10 @@ class Volume:
 
 
 @dataclass(frozen=True)
-class _Given:
+class Given:
     """An array as the user's file or object holds it."""
 
-    array: Array
+    array: Any
     affine: Array | None
     slope: float = 1.0
     intercept: float = 0.0
@@ -127,7 +128,7 @@ def load(
     """
     if isinstance(source, Volume):
         return source
-    given = _read(source, argument, scaled, allocate)
+    given = read(source, argument, scaled, allocate)
     return _orient(_place(given, argument, affine, spacing, axes), argument, spacing, axes)
 
 
@@ -163,39 +164,62 @@ def load_pair(
         When the two do not share a grid (corners differ by more than 0.1 voxel).
     """
     if isinstance(image, Volume) and isinstance(mask, Volume):
-        _check_same_grid(image, mask, mask_argument)
+        _check_same_grid(image, mask, "image", mask_argument)
         return image, mask
-    given_image = _read(image, "image", scaled=False)
-    given_mask = _read(mask, mask_argument, scaled=True)
+    given_image = read(image, "image", scaled=False)
+    given_mask = read(mask, mask_argument, scaled=True)
+    return pair(given_image, given_mask, affine=affine, spacing=spacing, axes=axes, mask_argument=mask_argument)
+
+
+def pair(
+    given_image: Given,
+    given_mask: Given,
+    *,
+    affine: npt.ArrayLike | None = None,
+    spacing: Sequence[float] | None = None,
+    axes: str = "zyx",
+    image_argument: str = "image",
+    mask_argument: str = "mask",
+) -> tuple[Volume, Volume]:
+    """Give an image and a mask that were read their common grid; see `load_pair`."""
     for name, geometry in (("affine", affine), ("spacing", spacing)):
         if geometry is not None and given_image.affine is not None and given_mask.affine is not None:
             raise VolumeError(
-                f"{name}: image and {mask_argument} carry their own grids, and {name} is for bare arrays. Drop it."
+                f"{name}: {image_argument} and {mask_argument} carry their own grids, and {name} is for bare arrays. "
+                f"Drop it."
             )
     # A bare array beside a file lies on the file's grid, when it has its shape.
     if given_image.affine is None and given_mask.affine is not None and affine is None and spacing is None:
-        given_image = _borrow_grid(given_image, given_mask, "image", mask_argument)
+        given_image = _borrow_grid(given_image, given_mask, image_argument, mask_argument)
     elif given_mask.affine is None and given_image.affine is not None and affine is None and spacing is None:
-        given_mask = _borrow_grid(given_mask, given_image, mask_argument, "image")
+        given_mask = _borrow_grid(given_mask, given_image, mask_argument, image_argument)
     volumes = [
         _orient(_place(given, name, affine, spacing, axes), name, spacing, axes)
-        for given, name in ((given_image, "image"), (given_mask, mask_argument))
+        for given, name in ((given_image, image_argument), (given_mask, mask_argument))
     ]
-    _check_same_grid(volumes[0], volumes[1], mask_argument)
+    _check_same_grid(volumes[0], volumes[1], image_argument, mask_argument)
     return volumes[0], volumes[1]
 
 
-def _read(source: object, argument: str, scaled: bool, allocate: Allocate | None = None) -> _Given:
+def read(source: object, argument: str, scaled: bool, allocate: Allocate | None = None) -> Given:
+    """Read an array and what its file says of it; see `load` for the parameters."""
     if isinstance(source, Volume):
-        return _Given(source.in_source_order(source.array), _source_affine(source), source.slope, source.intercept)
+        return Given(source.in_source_order(source.array), _source_affine(source), source.slope, source.intercept)
     if isinstance(source, (str, os.PathLike)):
         given = _read_file(Path(source), argument, scaled, allocate)
     elif isinstance(source, np.ndarray):
-        given = _Given(source, None)
+        given = Given(source, None)
     elif hasattr(source, "dataobj") and hasattr(source, "affine"):
         given = _read_nibabel(source, argument, scaled)
+    elif cuda_place(source) is not None:
+        if len(getattr(source, "shape", ())) != 3:
+            raise VolumeError(
+                f"{argument}: expected 3 axes, got shape {tuple(getattr(source, 'shape', ()))}. "
+                f"Pick one volume of a batch: {argument}[0], or use score_batch."
+            )
+        return Given(DeviceVolume(lend(source, argument, stream_of(source))), None)
     elif hasattr(source, "__dlpack__"):
-        given = _Given(_from_dlpack(source, argument), None)
+        given = Given(_from_dlpack(source, argument), None)
     else:
         raise VolumeError(
             f"{argument}: expected a path, a nibabel image, a numpy array or an object with __dlpack__, "
@@ -203,10 +227,10 @@ def _read(source: object, argument: str, scaled: bool, allocate: Allocate | None
             f"sitk.GetArrayViewFromImage(...) with spacing=image.GetSpacing()[::-1]."
         )
     array = _three_axes(given.array, argument)
-    return _Given(_native(array, argument), given.affine, given.slope, given.intercept)
+    return Given(_native(array, argument), given.affine, given.slope, given.intercept)
 
 
-def _read_file(path: Path, argument: str, scaled: bool, allocate: Allocate | None) -> _Given:
+def _read_file(path: Path, argument: str, scaled: bool, allocate: Allocate | None) -> Given:
     import nibabel as nib
 
     if not path.exists():
@@ -262,7 +286,7 @@ def _open_nifti(stream: BinaryIO) -> Any:
     return getattr(nib, _NIFTI_SIZES[sizes.pop()]).from_stream(stream)
 
 
-def _read_nibabel(image: Any, argument: str, scaled: bool, allocate: Allocate | None = None) -> _Given:
+def _read_nibabel(image: Any, argument: str, scaled: bool, allocate: Allocate | None = None) -> Given:
     from nibabel.arrayproxy import ArrayProxy
 
     affine = np.asarray(image.affine, dtype=np.float64) if image.affine is not None else None
@@ -271,11 +295,11 @@ def _read_nibabel(image: Any, argument: str, scaled: bool, allocate: Allocate | 
     proxy = image.dataobj
     slope, intercept = 1.0, 0.0
     if not isinstance(proxy, ArrayProxy):  # an array, or a format with a scale for every slice
-        return _Given(np.asanyarray(proxy), affine)
+        return Given(np.asanyarray(proxy), affine)
     slope, intercept = float(proxy.slope), float(proxy.inter)
     if not scaled or (slope == 1.0 and intercept == 0.0):
-        return _Given(_stored_values(proxy, allocate), affine, slope, intercept)
-    return _Given(_undo_rounding(np.asanyarray(proxy)), affine)
+        return Given(_stored_values(proxy, allocate), affine, slope, intercept)
+    return Given(_undo_rounding(np.asanyarray(proxy)), affine)
 
 
 def _stored_values(proxy: Any, allocate: Allocate | None) -> Array:
@@ -311,7 +335,7 @@ def _from_dlpack(source: Any, argument: str) -> Array:
     device = int(source.__dlpack_device__()[0]) if hasattr(source, "__dlpack_device__") else _DLPACK_CPU[0]
     if device not in _DLPACK_CPU:
         raise DeviceError(
-            f"{argument}: the array lies on a device (DLPack type {device}); this version reads host memory. "
+            f"{argument}: the array lies on a device (DLPack type {device}); segae reads host and CUDA memory. "
             f"Pass {argument}.cpu() or the like."
         )
     try:
@@ -352,7 +376,7 @@ def _native(array: Array, argument: str) -> Array:
     return array
 
 
-def _borrow_grid(bare: _Given, other: _Given, name: str, other_name: str) -> _Given:
+def _borrow_grid(bare: Given, other: Given, name: str, other_name: str) -> Given:
     if bare.array.shape != other.array.shape:
         hint = (
             f" The shapes are each other's reverse: SimpleITK and torch give [z, y, x], nibabel [x, y, z]; "
@@ -364,12 +388,12 @@ def _borrow_grid(bare: _Given, other: _Given, name: str, other_name: str) -> _Gi
             f"{name}: an array beside a file must have the file's shape; {name} has {bare.array.shape}, "
             f"{other_name} has {other.array.shape}.{hint}"
         )
-    return _Given(bare.array, other.affine, bare.slope, bare.intercept)
+    return Given(bare.array, other.affine, bare.slope, bare.intercept)
 
 
 def _place(
-    given: _Given, argument: str, affine: npt.ArrayLike | None, spacing: Sequence[float] | None, axes: str
-) -> _Given:
+    given: Given, argument: str, affine: npt.ArrayLike | None, spacing: Sequence[float] | None, axes: str
+) -> Given:
     """Give a bare array the geometry that the caller named."""
     if axes not in _BARE_AXES:
         raise VolumeError(f"axes: expected one of {_BARE_AXES}, got {axes!r}.")
@@ -396,16 +420,16 @@ def _place(
             f"affine: the matrix of {argument} is singular or not finite, so voxels have no size or direction:\n"
             f"{matrix}\nRepair the header, or pass the array with spacing=."
         )
-    return _Given(given.array, matrix, given.slope, given.intercept)
+    return Given(given.array, matrix, given.slope, given.intercept)
 
 
-def _orient(given: _Given, argument: str, spacing: Sequence[float] | None, axes: str) -> Volume:
+def _orient(given: Given, argument: str, spacing: Sequence[float] | None, axes: str) -> Volume:
     if given.affine is None:
         assert spacing is not None  # _place refused the rest
         order = (0, 1, 2) if axes == "zyx" else (2, 1, 0)
         steps = _check_spacing(spacing)
         return Volume(
-            given.array.transpose(order),
+            _turned(given.array, order, (False, False, False)),
             (steps[order[0]], steps[order[1]], steps[order[2]]),
             given.slope,
             given.intercept,
@@ -414,7 +438,7 @@ def _orient(given: _Given, argument: str, spacing: Sequence[float] | None, axes:
             (False, False, False),
         )
     order, flipped = _lps_axes(given.affine, argument)
-    view = given.array.transpose(order)[tuple(slice(None, None, -1 if flip else 1) for flip in flipped)]
+    view = _turned(given.array, order, flipped)
     to_world = np.eye(4)
     to_world[:3, 3] = given.affine[:3, 3]
     for axis, (source, flip) in enumerate(zip(order, flipped, strict=True)):
@@ -432,6 +456,12 @@ def _orient(given: _Given, argument: str, spacing: Sequence[float] | None, axes:
         order,
         flipped,
     )
+
+
+def _turned(array: Any, order: tuple[int, int, int], flipped: tuple[bool, bool, bool]) -> Any:
+    if isinstance(array, DeviceVolume):
+        return array.turned(order, flipped)
+    return array.transpose(order)[tuple(slice(None, None, -1 if flip else 1) for flip in flipped)]
 
 
 def _lps_axes(affine: Array, argument: str) -> tuple[tuple[int, int, int], tuple[bool, bool, bool]]:
@@ -459,7 +489,7 @@ def _check_spacing(spacing: Sequence[float]) -> tuple[float, float, float]:
     return steps[0], steps[1], steps[2]
 
 
-def _check_same_grid(image: Volume, mask: Volume, mask_argument: str) -> None:
+def _check_same_grid(image: Volume, mask: Volume, image_argument: str, mask_argument: str) -> None:
     reason = ""
     extents = np.array(image.array.shape)
     steps, mask_steps = np.array(image.spacing_mm), np.array(mask.spacing_mm)
@@ -477,15 +507,16 @@ def _check_same_grid(image: Volume, mask: Volume, mask_argument: str) -> None:
     if reason:
         raise GridMismatchError(
             f"{mask_argument}: not on the image's grid: {reason}.\n"
-            f"image: shape {_given_shape(image)}, affine\n{_given_affine(image)}\n"
+            f"{image_argument}: shape {_given_shape(image)}, affine\n{_given_affine(image)}\n"
             f"{mask_argument}: shape {_given_shape(mask)}, affine\n{_given_affine(mask)}\n"
             f"Resample the mask, nearest neighbour: "
-            f"nibabel.processing.resample_from_to({mask_argument}, image, order=0)."
+            f"nibabel.processing.resample_from_to({mask_argument}, {image_argument}, order=0)."
         )
 
 
 def _given_shape(volume: Volume) -> tuple[int, ...]:
-    return volume.in_source_order(volume.array).shape
+    extents = dict(zip(volume.source_axes, volume.array.shape, strict=True))
+    return tuple(extents[axis] for axis in range(3))
 
 
 def _given_affine(volume: Volume) -> Array | str:

@@ -2,6 +2,8 @@
 // their arithmetic and addressing where there is no GPU; says nothing of launches, streams, races or speed.
 #pragma once
 
+#include <math.h>  // as nvcc does
+
 #include <cstdint>
 #include <limits>
 #include <vector>
@@ -54,7 +56,19 @@ Tally<kSums, kMinima> tally_over(int64_t n, const Stream&, Body body) {
 
 inline void count_in(int64_t* counter) { ++*counter; }
 
-inline void raise_to(float* at, float value) {
+template <class T>
+void add_to(T* at, T value) {
+  *at += value;
+}
+
+inline int64_t claim(int64_t* at, int64_t value) {
+  const int64_t before = *at;
+  if (before == 0) *at = value;
+  return before;
+}
+
+template <class T>
+void raise_to(T* at, T value) {
   if (value > *at) *at = value;
 }
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,37 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from segae import _core
-from segae.errors import DeviceError, VolumeError
+from segae.device import LIBRARIES, Library, cuda_place, lend, library_of, stream_of
+from segae.errors import DeviceError
 from segae.perturbation.scene import Patch
 from segae.volume import Volume
 
-_CUDA = 2  # kDLCUDA of DLPack
-_DEFAULT_STREAM = 1  # DLPack's number for the legacy default stream, whose own handle is 0
 _DEVICES = ("auto", "cpu", "cuda")
-
-
-@dataclass(frozen=True)
-class _Library:
-    """What must be asked of an array library, since DLPack does not say it."""
-
-    stream: Callable[[Any], int]  # (array) -> handle of the stream that the caller's work goes to
-    empty_mask: Callable[[Any], Any]  # (array) -> zeros of its shape on its device and that stream, uint8
-
-
-def _torch_mask(like: Any) -> Any:
-    torch = sys.modules["torch"]
-    return torch.zeros(tuple(like.shape), dtype=torch.uint8, device=like.device)
-
-
-def _cupy_mask(like: Any) -> Any:
-    with like.device:
-        return sys.modules["cupy"].zeros(like.shape, dtype=np.uint8)
-
-
-_LIBRARIES = {
-    "torch": _Library(lambda like: sys.modules["torch"].cuda.current_stream(like.device).cuda_stream, _torch_mask),
-    "cupy": _Library(lambda _like: sys.modules["cupy"].cuda.get_current_stream().ptr, _cupy_mask),
-}
 
 
 @dataclass(frozen=True)
@@ -89,7 +63,7 @@ def open_device(device: str, volumes: Mapping[str, object | None]) -> OnDevice |
     if device not in _DEVICES:
         raise DeviceError(f"device: expected one of {_DEVICES}, got {device!r}.")
     given = {name: volume for name, volume in volumes.items() if volume is not None}
-    places = {name: _place(volume) for name, volume in given.items()}
+    places = {name: cuda_place(volume) for name, volume in given.items()}
     if device == "auto":
         device = "cpu" if places["mask"] is None else "cuda"
     for name, place in places.items():
@@ -108,33 +82,17 @@ def open_device(device: str, volumes: Mapping[str, object | None]) -> OnDevice |
     return _borrow(given) if device == "cuda" else None
 
 
-def _place(volume: object) -> int | None:
-    """Number of the CUDA device that an array lies on; None for what the CPU reads, or fails to read."""
-    if not hasattr(volume, "__dlpack_device__"):
-        return None
-    kind, number = volume.__dlpack_device__()
-    return int(number) if int(kind) == _CUDA else None
-
-
 def _borrow(given: Mapping[str, Any]) -> OnDevice:
-    if not _core.built_with_cuda():
-        raise DeviceError(
-            "device: segae was built without CUDA: rebuild with SEGAE_CUDA=ON and nvcc on PATH "
-            "(SEGAE_CUDA=ON pip install --no-binary segae segae), or pass mask.cpu()."
-        )
     mask = given["mask"]
-    stream = _library(mask).stream(mask) or _DEFAULT_STREAM
-    arrays = {}
-    for name, volume in given.items():
-        try:
-            arrays[name] = _core.take_dlpack(volume.__dlpack__(stream=stream), stream)
-        except (TypeError, ValueError, BufferError, RuntimeError) as error:
-            raise VolumeError(f"{name}: cannot be read through DLPack: {error}.") from error
+    stream = stream_of(mask)
+    arrays = {name: lend(volume, name, stream) for name, volume in given.items()}
+    _library(mask)
     return OnDevice(arrays, mask, stream)
 
 
-def _library(array: object) -> _Library:
-    name = type(array).__module__.partition(".")[0]
-    if name not in _LIBRARIES:
-        raise DeviceError(f"mask: on CUDA, expected an array of {' or '.join(_LIBRARIES)}, got one of {name!r}.")
-    return _LIBRARIES[name]
+def _library(array: object) -> Library:
+    library = library_of(array)
+    if library is None:
+        name = type(array).__module__.partition(".")[0]
+        raise DeviceError(f"mask: on CUDA, expected an array of {' or '.join(LIBRARIES)}, got one of {name!r}.")
+    return library

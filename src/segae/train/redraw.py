@@ -85,7 +85,7 @@ def drawn(session: Session, scan: LabelledScan, name: str, given: npt.NDArray[np
         some = slice(begin, begin + _AT_ONCE)
         ones = np.ones(len(index[some]), np.int64)
         slices = cut(scan.image, given, recipe, scan.spacing_mm, plan.index[some], plan.crop[some], ones, 1)
-        expected = session.run(slices, index[some])["expected"]
+        expected = session.run(slices, index[some], ["expected"])["expected"]
         for z, crop, probability in zip(plan.index[some], plan.crop[some], expected, strict=True):
             row0, row1, column0, column1 = crop
             view = ExpectedMask(probability[0], ((row0, row1), (column0, column1)))

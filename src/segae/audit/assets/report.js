@@ -272,7 +272,7 @@
   function noPicture(i, picture) {
     if (picture) return `No picture: ${picture.error}`;
     if (masks.dice[i] === null) return "No picture: there is no mask to show.";
-    return `No picture of this mask: ${plain(pictured.size)} masks have one. Ask for more with --pictures or --budget.`;
+    return `No picture of this mask: ${plain(pictured.size)} masks have one. --budget asks for more.`;
   }
   function decideBar(i) {
     const button = (decision, label, key) => make("button", {

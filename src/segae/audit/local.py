@@ -24,6 +24,8 @@ from segae.errors import AuditError, SegaeError
 
 # A worker that dies may have been killed for the memory that others took; a case that kills two is to blame.
 _ATTEMPTS = 2
+# So many deaths before the first word of a worker, with no start that succeeds between them, and none ever will.
+_STARTS = 3
 _READY = "ready"
 
 
@@ -56,6 +58,7 @@ def score_here(cases: Iterable[Case], workers: int, settings: Settings) -> Itera
     again: list[Case] = []
     attempts: dict[str, int] = {}
     running: list[_Worker] = []
+    failed_starts = 0
     try:
         running += (_start(settings) for _ in range(workers))
         while running:
@@ -64,10 +67,14 @@ def score_here(cases: Iterable[Case], workers: int, settings: Settings) -> Itera
                 message = _receive(worker)
                 if message is None:
                     running.remove(worker)
+                    failed_starts += not worker.ready
                     outcome = _mourn(worker, again, attempts, settings)
+                    if failed_starts >= _STARTS:
+                        raise _cannot_start(worker)
                     running.append(_start(settings))
                 elif message == _READY:
                     worker.ready = True
+                    failed_starts = 0
                     outcome = None
                 else:
                     outcome = message
@@ -116,12 +123,6 @@ def _mourn(worker: _Worker, again: list[Case], attempts: dict[str, int], setting
     """A dead worker's case is tried once more, then given up."""
     worker.process.join()
     worker.pipe.close()
-    how = _how_it_died(worker.process.exitcode)
-    if not worker.ready:
-        raise AuditError(
-            f"workers: a worker process died at its start ({how}). In a script, call segae.audit.run under "
-            f'`if __name__ == "__main__":`; else there may be too little memory for so many workers.'
-        )
     case = worker.case
     if case is None:
         return None
@@ -129,10 +130,19 @@ def _mourn(worker: _Worker, again: list[Case], attempts: dict[str, int], setting
     if attempts[case.id] < _ATTEMPTS:
         again.append(case)
         return None
+    how = _how_it_died(worker)
     return failed_case(case, settings, f"worker: the process died at this case ({how}). Too little memory?")
 
 
-def _how_it_died(code: int | None) -> str:
+def _cannot_start(worker: _Worker) -> AuditError:
+    return AuditError(
+        f"workers: worker processes die at their start ({_how_it_died(worker)}). In a script, call "
+        f'segae.audit.run under `if __name__ == "__main__":`; else there may be too little memory for so many workers.'
+    )
+
+
+def _how_it_died(worker: _Worker) -> str:
+    code = worker.process.exitcode
     if code is not None and code < 0:
         with contextlib.suppress(ValueError):
             return signal.Signals(-code).name

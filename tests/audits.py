@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+import segae._core  # noqa: F401  an editable install rebuilds here, and not while a test captures what is printed
 from segae.assessment import Flag, SliceScore
 from segae.audit.results import CaseRow, MaskRow, slices_to_json
 from segae.audit.store import Store

@@ -158,7 +158,7 @@ def test_pictures_do_not_depend_on_how_a_file_is_stored(engine: segae.Engine, sc
 
 
 def test_head_is_up_and_the_left_side_is_on_the_right(engine: segae.Engine, scan: Callable[..., Path]) -> None:
-    """The phantom's right kidney lies above, and to the patient's right of, nothing: seen by the whole view."""
+    """Seen in the whole slice, the spleen lies in the right half and the liver in the left, in both planes."""
     for structure, right_half in (("spleen", True), ("liver", False)):
         picture = _draw(engine, _row(scan(structure), structure), "wrong_side")
         axial, coronal, _ = picture.planes

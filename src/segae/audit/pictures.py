@@ -29,7 +29,7 @@ _MARGIN_MM = 20.0
 _LEAST_SIDE_MM = 70.0
 _PX = (160, 300)  # fewest and most pixels of a plane's side
 _WEBP_QUALITY = 62
-_WINDOWS_HU = {"lung": (-1000.0, 250.0), "bone": (-250.0, 1050.0), "soft": (-160.0, 240.0)}
+_WINDOWS_HU = {"lung": (-1000.0, 250.0), "bone": (-200.0, 750.0), "soft": (-160.0, 240.0)}
 _LUNG_WORDS = ("lung", "trachea", "bronchus")
 # Kinds of trouble that only a view of the whole slice shows.
 _WHOLE_VIEW = ("wrong_side", "outside_body", "odd_position", "not_ct")

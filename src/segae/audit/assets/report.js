@@ -272,7 +272,7 @@
   function noPicture(i, picture) {
     if (picture) return `No picture: ${picture.error}`;
     if (masks.dice[i] === null) return "No picture: there is no mask to show.";
-    return `No picture of this mask: ${plain(pictured.size)} masks have one. Ask for more with --pictures or --budget.`;
+    return `No picture of this mask: ${plain(pictured.size)} masks have one. --budget asks for more.`;
   }
   function decideBar(i) {
     const button = (decision, label, key) => make("button", {
@@ -347,7 +347,7 @@
     return make("div", { class: "curves" }, make("svg", { viewBox: `0 0 ${W} ${T + UP + GAP + DOWN + 18}`, role: "img",
       "aria-label": "Predicted Dice and area slice by slice" },
       make("text", { x: L, y: 10 }, "predicted Dice"), make("text", { x: L, y: T + UP + 16 }, "area, cm\u00b2"),
-      ...[[yDice(1), "1"], [yDice(0), "0"], [yArea(most), (most / 100).toPrecision(2)], [base, "0"]].flatMap(([y, label]) => [
+      ...[[yDice(1), "1"], [yDice(0), "0"], [yArea(most), ml(most / 100)], [base, "0"]].flatMap(([y, label]) => [
         make("line", { x1: L, x2: W - R, y1: y, y2: y, class: "axis" }),
         make("text", { x: L - 6, y: y + 4, "text-anchor": "end" }, label)]),
       here >= 0 ? make("line", { x1: x(here), x2: x(here), y1: T, y2: base, class: "here" }) : null,

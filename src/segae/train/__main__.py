@@ -1,4 +1,4 @@
-"""Command line of training: ``python -m segae.train fit | export | evaluate | segment | synth | text``."""
+"""Command line of training: ``python -m segae.train fit | rival | export | evaluate | segment | synth | text``."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m segae.train", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     _add_fit(commands.add_parser("fit", help="train the judge and write its model file"))
+    _add_rival(commands.add_parser("rival", help="train the paper's recipe, reduced, on the same samples"))
     _add_export(commands.add_parser("export", help="write the model file of a checkpoint"))
     _add_evaluate(commands.add_parser("evaluate", help="figures of a model file on labelled scans"))
     _add_segment(commands.add_parser("segment", help="segmentation networks at several stages, and their predictions"))
@@ -54,6 +55,38 @@ def _fit(chosen: argparse.Namespace) -> int:
     )
     if chosen.out is not None:
         _ship(checkpoint, chosen.out, chosen.data, settings.leave_out)
+    return 0
+
+
+def _add_rival(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data", type=Path, required=True, help="folder with cases.csv and the scans")
+    parser.add_argument("--work", type=Path, required=True, help="folder for samples, checkpoint and log (3 GB)")
+    parser.add_argument("--out", type=Path, required=True, help="model file to write")
+    parser.add_argument("--samples", type=int, default=40_000, help="samples to learn from, repeats counted")
+    parser.add_argument("--rate", type=float, default=5e-4)
+    parser.add_argument("--depth", type=int, choices=(18, 34, 50, 101, 152), default=18, help="of the ResNet")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--synthetic", type=float, default=0.5, help="share of samples from synthetic scans")
+    parser.add_argument("--atlas", type=Path, help="voxelised anatomy (default: in --work, built where missing)")
+    parser.add_argument("--leave-out", nargs="*", help="cases to keep out of training")
+    parser.set_defaults(run=_rival)
+
+
+def _rival(chosen: argparse.Namespace) -> int:
+    from segae.train.data import HELD_OUT
+    from segae.train.rival import Settings, export_rival, fit_rival
+
+    settings = Settings(
+        samples=chosen.samples,
+        rate=chosen.rate,
+        depth=chosen.depth,
+        seed=chosen.seed,
+        synthetic=chosen.synthetic,
+        leave_out=HELD_OUT if chosen.leave_out is None else tuple(chosen.leave_out),
+    )
+    checkpoint = fit_rival(chosen.data, chosen.work, settings, threads=chosen.threads, atlas=chosen.atlas)
+    export_rival(checkpoint, chosen.out)
     return 0
 
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from tqdm import tqdm
 
+from segae.recipe import Recipe
 from segae.train import data, feed
 from segae.train.data import HELD_OUT
 from segae.train.losses import Targets, dice_of, judge_loss
@@ -286,9 +287,9 @@ class Jitter:
     Normal numbers are dear: one field of grain is drawn once, and turned and shared out anew for every batch.
     """
 
-    def __init__(self, batch: int) -> None:
-        self._image = torch.tensor([float(channel.source == "image") for channel in RECIPE.channels])[:, None, None]
-        self._grain = torch.randn(batch, len(RECIPE.channels), *RECIPE.size_px)
+    def __init__(self, batch: int, recipe: Recipe = RECIPE) -> None:
+        self._image = torch.tensor([float(channel.source == "image") for channel in recipe.channels])[:, None, None]
+        self._grain = torch.randn(batch, len(recipe.channels), *recipe.size_px)
         self._grain = (self._grain * self._image).contiguous(memory_format=torch.channels_last)
 
     def __call__(self, slices: Tensor) -> Tensor:

@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from segae import structures
+from segae.recipe import Recipe
 from segae.train import data
 from segae.train.augment import augmented
 from segae.train.data import LabelledScan
-from segae.train.synthesis import Samples, Visit
+from segae.train.synthesis import RECIPE, Samples, Visit
 
 # Synthetic scans are drawn with at most so many voxels: 3 s each on one core.
 _SYNTHETIC_VOXELS = 6_000_000
@@ -34,6 +35,8 @@ class Mixture:
         Voxelised atlas; built where it is missing (minutes).
     shard : int
         Samples per item, mixed from `open_visits` scans, one of which is replaced per item.
+    recipe : Recipe
+        How samples are cut.
     """
 
     folder: Path
@@ -42,6 +45,7 @@ class Mixture:
     atlas: Path
     shard: int = 1024
     open_visits: int = 10
+    recipe: Recipe = RECIPE
 
     def __call__(self, rng: np.random.Generator) -> Iterator[Samples]:
         """Yield samples without end."""
@@ -49,7 +53,7 @@ class Mixture:
         draw_synthetic = synthetic_scans(self.atlas, self.folder / "anatomy") if self.synthetic > 0 else draw_real
 
         def visit() -> Visit:
-            return Visit((draw_synthetic if rng.random() < self.synthetic else draw_real)(rng), rng)
+            return Visit((draw_synthetic if rng.random() < self.synthetic else draw_real)(rng), rng, self.recipe)
 
         visits = [visit() for _ in range(self.open_visits)]
         while True:

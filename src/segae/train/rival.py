@@ -2,9 +2,9 @@
 
 A reduced form of arXiv:2601.14406 for CPUs: ResNet-18 instead of -50, 128x128 pixels instead of 256x256, the 384-d
 sentence embedding of the names instead of CLIP's 512-d one, weights from scratch. As published: CT in [-200, 200] HU
-and the mask as the only channels, 20 pixels of margin, no slice beyond the mask's ends, the gated head, squared error weighted by
-interval plus optimal-pair ranking, and only slices where mask and truth share 20 pixels or more. Scans, errors,
-brightness jitter, learning-rate schedule and averaging of weights are those of the judge.
+and the mask as the only channels, 20 pixels of margin, no slice beyond the mask's ends, the gated head, squared error
+weighted by interval plus optimal-pair ranking, and only slices where mask and truth share 20 pixels or more. Scans,
+errors, brightness jitter, learning-rate schedule and averaging of weights are those of the judge.
 """
 
 from __future__ import annotations
@@ -147,7 +147,8 @@ def fit_rival(folder: Path, work: Path, settings: Settings, *, threads: int, atl
     torch.manual_seed(settings.seed)
     mixture = Mixture(folder, settings.leave_out, settings.synthetic, atlas or work / "atlas.npz", recipe=SAMPLE_RECIPE)
     ring = feed.Ring(work / "ring", settings.files)
-    producer = feed.start(ring, PaperSource(mixture, settings.files - len(ring.files())), settings.seed)
+    source = PaperSource(mixture, settings.files - len(ring.files()))
+    producer = feed.start(ring, source, settings.seed, niceness=0)
     torch.set_num_threads(threads)
     run = Run(settings, new_rival(settings.depth), mixture.structures())
     feed.wait_for(ring, min(_FILES_AT_ONCE, settings.files), producer)

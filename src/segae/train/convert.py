@@ -86,8 +86,13 @@ def _read_state(path: Path) -> _State:
             f"checkpoint: {path} is no plain state dict ({type(error).__name__}: {str(error).splitlines()[0]}). "
             f"Nothing in it was run."
         ) from error
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+    if not isinstance(state, dict):
         raise ModelFileError(f"checkpoint: {path} holds a {type(state).__name__}, not a dict of tensors.")
+    for key, value in state.items():
+        if not isinstance(key, str) or not isinstance(value, Tensor):
+            raise ModelFileError(
+                f"checkpoint: entry {key!r} of {path} is a {type(value).__name__}; expected nothing but named tensors."
+            )
     return {key: value for key, value in state.items() if not key.startswith(_UNUSED)}
 
 
@@ -153,7 +158,8 @@ def _read_embeddings(path: Path) -> dict[int, Tensor]:
     if not isinstance(table, dict) or not table:
         raise ModelFileError(f"embeddings: {path} holds a {type(table).__name__}, not a dict of class id -> tensor.")
     for key, value in table.items():
-        if not isinstance(key, int) or not isinstance(value, Tensor) or tuple(value.shape) != (1, TEXT_WIDTH):
+        whole = isinstance(key, int) and not isinstance(key, bool) and key >= 0
+        if not whole or not isinstance(value, Tensor) or tuple(value.shape) != (1, TEXT_WIDTH):
             shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
             raise ModelFileError(f"embeddings: entry {key!r} is {shape}; expected a class id and (1, {TEXT_WIDTH}).")
     return {key: value.float() for key, value in table.items()}

@@ -54,7 +54,9 @@ def fit_net(labels: list[Labels], size: Size, seed: int, device: str) -> StudyNe
             z = int(rng.choice(filled[i]) if len(filled[i]) and rng.random() < 0.8 else rng.integers(len(inputs[i])))
             rows.append(_augmented(inputs[i][z], torch.from_numpy(labels[i].mask[:, z]), labels[i].known, rng))
         slices, truth, known = (torch.stack(column).to(device) for column in zip(*rows, strict=True))
-        loss = masked_loss(net(slices.contiguous(memory_format=torch.channels_last)), truth.float(), known)
+        with torch.autocast(slices.device.type, dtype=torch.bfloat16):
+            logits = net(slices.contiguous(memory_format=torch.channels_last))
+        loss = masked_loss(logits, truth.float(), known)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
@@ -100,8 +102,9 @@ def probabilities(net: StudyNet, scan: StudyScan, passes: int = 0) -> npt.NDArra
             layer.train(passes > 0)
     device = next(net.parameters()).device
     inputs = inputs_of(scan)
-    said = [
-        torch.cat([torch.sigmoid(net(part.to(device))).cpu() for part in torch.split(inputs, _PREDICTED_AT_ONCE)])
-        for _ in range(max(passes, 1))
-    ]
+    with torch.autocast(device.type, dtype=torch.bfloat16):
+        said = [
+            torch.cat([torch.sigmoid(net(part.to(device))).cpu() for part in torch.split(inputs, _PREDICTED_AT_ONCE)])
+            for _ in range(max(passes, 1))
+        ]
     return torch.stack(said).permute(0, 2, 1, 3, 4).numpy()

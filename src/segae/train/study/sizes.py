@@ -44,7 +44,7 @@ class Size:
 
 SIZES = {
     "small": Size(
-        side=64, pixel_mm=4.0, synthetic=12, tests=8, width=8, steps=120, batch=12, rate=4e-3, passes=6,
+        side=64, pixel_mm=4.0, synthetic=12, tests=8, width=8, steps=180, batch=8, rate=4e-3, passes=5,
         budgets=(3, 6, 9),
     ),
     "large": Size(

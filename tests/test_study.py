@@ -32,6 +32,11 @@ def _scan(seed: int, known: int = 5) -> scans.StudyScan:
     return scans.StudyScan(f"s{seed}", image.astype(np.int16), truth, np.arange(5) < known, np.array([5.0, 4.0, 4.0]))
 
 
+@pytest.fixture(scope="module")
+def judge() -> segae.Engine:
+    return segae.Engine("default", "cpu", 1)
+
+
 @pytest.fixture
 def some() -> scans.Scans:
     return scans.Scans([_scan(i, known=3 + i % 3) for i in range(5)], [_scan(9)])
@@ -74,9 +79,10 @@ def test_the_better_half_of_every_structure_is_kept():
     assert kept.tolist() == [[False, True], [True, False], [True, False], [False, False]]
 
 
-def test_ratings_follow_what_they_are_made_of(some: scans.Scans, tiny_model: Path):
-    net = network.StudyNet(2)
-    judges = quality.Judges(net, segae.Engine(tiny_model, "cpu", 1), TINY, 0)
+def test_ratings_follow_what_they_are_made_of(some: scans.Scans, judge: segae.Engine):
+    net = network.StudyNet(8)
+    torch.nn.init.normal_(net.out.weight)
+    judges = quality.Judges(net, judge, TINY, 0)
     scan = some.pool[2]
     sure = np.where(scan.truth, 0.99, 0.01).astype(np.float32)
     unsure = np.where(scan.truth, 0.6, 0.01).astype(np.float32)
@@ -85,9 +91,7 @@ def test_ratings_follow_what_they_are_made_of(some: scans.Scans, tiny_model: Pat
     assert (judges.rate("entropy", scan, unsure) > judges.rate("entropy", scan, nothing)).all()
     assert judges.rate("true dice", scan, sure) == pytest.approx(1.0)
     assert (judges.rate("segae", scan, nothing) == 0).all()
-    expected = segae.Engine(tiny_model, "cpu", 1).score(
-        scan.image, scan.truth[1].view(np.uint8), "mandible", spacing=(5.0, 4.0, 4.0)
-    )
+    expected = judge.score(scan.image, scan.truth[1].view(np.uint8), "mandible", spacing=(5.0, 4.0, 4.0))
     assert judges.rate("segae", scan, sure)[1] == expected
     assert (judges.rate("mc dropout", scan, sure) <= 0).all()
     passes = network.probabilities(net, scan, 2)
@@ -97,10 +101,9 @@ def test_ratings_follow_what_they_are_made_of(some: scans.Scans, tiny_model: Pat
 
 
 @pytest.mark.parametrize(("run", "name"), [(active.run_active, "active"), (semi.run_semi, "semi")])
-def test_a_killed_study_goes_on(run, name, some, tiny_model, tmp_path, monkeypatch):
+def test_a_killed_study_goes_on(run, name, some, judge, tmp_path, monkeypatch):
     """After a kill only what is missing is run, with the same result as in one go."""
-    engine = segae.Engine(tiny_model, "cpu", 1)
-    whole = run(some, TINY, engine, tmp_path, "cpu")
+    whole = run(some, TINY, judge, tmp_path, "cpu")
     file = tmp_path / f"{name}.jsonl"
     lines = file.read_text().splitlines()
     methods = quality.METHODS if name == "active" else semi.CHOICES
@@ -108,18 +111,18 @@ def test_a_killed_study_goes_on(run, name, some, tiny_model, tmp_path, monkeypat
     assert all(method in whole for method in methods)
 
     file.write_text("\n".join(lines[:-2]) + "\n")
-    again = run(some, TINY, engine, tmp_path, "cpu")
+    again = run(some, TINY, judge, tmp_path, "cpu")
     if name == "active":  # the last two lines do not depend on a random rating
         assert again == whole
     assert len(file.read_text().splitlines()) == len(lines)
 
     module = active if name == "active" else semi
     monkeypatch.setattr(module, "fit_net", lambda *_: pytest.fail("trained again"))
-    assert run(some, TINY, engine, tmp_path, "cpu") == again
+    assert run(some, TINY, judge, tmp_path, "cpu") == again
 
 
-def test_active_asks_for_the_worst(some, tiny_model, tmp_path):
-    active.run_active(some, TINY, segae.Engine(tiny_model, "cpu", 1), tmp_path, "cpu")
+def test_active_asks_for_the_worst(some, judge, tmp_path):
+    active.run_active(some, TINY, judge, tmp_path, "cpu")
     runs = [json.loads(line) for line in (tmp_path / "active.jsonl").read_text().splitlines()]
     for seed in TINY.seeds:
         begin = [run["labelled"] for run in runs if run["seed"] == seed and run["budget"] == 1]
@@ -130,16 +133,16 @@ def test_active_asks_for_the_worst(some, tiny_model, tmp_path):
         assert run["next"][: len(run["labelled"])] == run["labelled"]
 
 
-def test_cost_is_measured_in_processes_of_their_own(tiny_model, monkeypatch):
+def test_cost_is_measured_in_processes_of_their_own(monkeypatch):
     tiny = cost.Setting((16, 48, 32), (16, 24, 32), (2, 4), passes=2, repeats=1)
     assert len(cost.patches(tiny)) == 2
     _, labels = cost.scene(tiny.shape)
     assert sorted(set(labels.ravel())) == list(range(cost._MASKS + 1))
     monkeypatch.setitem(cost.SETTINGS, "small", tiny)
-    table = cost.run_cost(str(tiny_model), "small", "cpu", 1)
+    table = cost.run_cost("default", "small", "cpu", 1)
     assert all(f"| {way} |" in table for way in cost.WAYS)
     with pytest.raises(segae.SegaeError, match="on the CPU"):
-        cost.run_cost(str(tiny_model), "small", "cuda", 1)
+        cost.run_cost("default", "small", "cuda", 1)
 
 
 def test_command_names_what_is_missing(tmp_path, monkeypatch, capsys):

@@ -10,12 +10,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from scipy.stats import spearmanr
+from scipy.stats import rankdata
 from tqdm import tqdm
 
 from segae import Engine
 from segae.train.study.network import Labels, StudyNet, fit_net, probabilities
-from segae.train.study.quality import METHODS, Judges, tested
+from segae.train.study.quality import METHODS, Float64, Judges, tested
 from segae.train.study.record import Record, Run, spread_table
 from segae.train.study.scans import Scans
 from segae.train.study.sizes import Size
@@ -94,7 +94,13 @@ def _ask(
     # Where nobody labelled a structure, the best possible rating cannot tell; the others can.
     worst_first = np.argsort(np.nanmean(rated, axis=1), kind="stable")
     known = np.isfinite(true)
-    return [rest[i] for i in worst_first], float(spearmanr(np.array(rated)[known], np.array(true)[known]).statistic)
+    return [rest[i] for i in worst_first], _rank_correlation(np.array(rated)[known], np.array(true)[known])
+
+
+def _rank_correlation(rated: Float64, true: Float64) -> float:
+    """Spearman's; nan where either is all the same."""
+    ranks = rankdata(rated), rankdata(true)
+    return float(np.corrcoef(*ranks)[0, 1]) if all(rank.std() > 0 for rank in ranks) else float("nan")
 
 
 def report(runs: list[Run]) -> str:

@@ -102,9 +102,8 @@ def probabilities(net: StudyNet, scan: StudyScan, passes: int = 0) -> npt.NDArra
             layer.train(passes > 0)
     device = next(net.parameters()).device
     inputs = inputs_of(scan)
-    with torch.autocast(device.type, dtype=torch.bfloat16):
-        said = [
-            torch.cat([torch.sigmoid(net(part.to(device))).cpu() for part in torch.split(inputs, _PREDICTED_AT_ONCE)])
-            for _ in range(max(passes, 1))
-        ]
+    said = [
+        torch.cat([torch.sigmoid(net(part.to(device))).cpu() for part in torch.split(inputs, _PREDICTED_AT_ONCE)])
+        for _ in range(max(passes, 1))
+    ]
     return torch.stack(said).permute(0, 2, 1, 3, 4).numpy()

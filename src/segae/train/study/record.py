@@ -68,7 +68,11 @@ def spread_table(runs: list[Run], rows: str, columns: str, figures: Sequence[str
         cells = []
         for head in heads:
             some = [run for run in runs if run[rows] == value and run[columns] == head]
-            told = [f"{np.mean(v):.3f} ± {np.std(v):.3f}" for v in ([run[f] for run in some] for f in figures) if v]
-            cells.append(", ".join(told) or "-")
+            cells.append(", ".join(_spread([run[figure] for run in some]) for figure in figures))
         lines.append(f"| {value} | " + " | ".join(cells) + " |")
     return lines
+
+
+def _spread(values: list[float]) -> str:
+    known = [value for value in values if np.isfinite(value)]
+    return f"{np.mean(known):.3f} ± {np.std(known):.3f}" if known else "-"

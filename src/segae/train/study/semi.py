@@ -81,9 +81,10 @@ class _Teacher:
         return best_half(np.array(ratings), found)
 
     def _quality(self, kept: Bool) -> float:
-        """Mean true Dice of the masks that are kept, where there is a truth."""
+        """Mean true Dice of the masks that are kept, where there is a truth; nan where there is none."""
         true = np.array([_known_dices(scan, said > 0.5) for scan, said in zip(self.rest, self.said, strict=True)])
-        return float(np.nanmean(true[kept]))
+        told = true[kept & np.isfinite(true)]
+        return float(told.mean()) if len(told) else float("nan")
 
 
 def _known_dices(scan: StudyScan, found: Bool) -> npt.NDArray[np.float64]:

@@ -247,7 +247,7 @@ def test_input_equals_pillow(rng: np.random.Generator) -> None:
         assert cut.shape == wanted.shape
         np.testing.assert_allclose(cut, wanted, atol=2e-6, rtol=0)
         checked += len(cut)
-    assert checked > 200
+    assert checked > 150
 
 
 @pytest.mark.parametrize(

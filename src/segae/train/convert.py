@@ -83,8 +83,7 @@ def _read_state(path: Path) -> _State:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # zip, pickle and torch errors have no common base
         raise ModelFileError(
-            f"checkpoint: {path} is no plain state dict ({type(error).__name__}: {str(error).splitlines()[0]}). "
-            f"Nothing in it was run."
+            f"checkpoint: {path} is no plain state dict ({_told(error)}). Nothing in it was run."
         ) from error
     if not isinstance(state, dict):
         raise ModelFileError(f"checkpoint: {path} holds a {type(state).__name__}, not a dict of tensors.")
@@ -144,6 +143,11 @@ def _load_storage(data: bytes) -> Any:
     return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
 
 
+def _told(error: Exception) -> str:
+    """Kind of an error and the first line of what it says; torch adds paragraphs on how to trust a file."""
+    return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+
+
 def _read_embeddings(path: Path) -> dict[int, Tensor]:
     if not path.is_file():
         raise ModelFileError(f"embeddings: no such file: {path}.")
@@ -152,8 +156,7 @@ def _read_embeddings(path: Path) -> dict[int, Tensor]:
             table = _TensorsOnly(file).load()
     except Exception as error:  # a hostile pickle can fail in any way
         raise ModelFileError(
-            f"embeddings: {path} holds more than tensors, or is damaged ({type(error).__name__}: {error}). "
-            f"Nothing in it was run."
+            f"embeddings: {path} holds more than tensors, or is damaged ({_told(error)}). Nothing in it was run."
         ) from error
     if not isinstance(table, dict) or not table:
         raise ModelFileError(f"embeddings: {path} holds a {type(table).__name__}, not a dict of class id -> tensor.")

@@ -149,11 +149,12 @@ def heading(given: argparse.Namespace, threads: int) -> list[str]:
     import onnxruntime
 
     measure = "CPU time of one thread (others used the machine)" if given.busy else f"wall time, {threads} threads"
+    turns = f"medians of {given.repeats} turns (16 masks: {max(1, given.repeats // 3)})"
     return [
         "# The paper-size model on a CPU",
         "",
         f"`python benchmarks/bench_paper.py{' --busy' if given.busy else ''} --repeats {given.repeats} "
-        f"--slices {given.slices} --write`, {datetime.date.today()}: {measure}, medians of {given.repeats} turns (16 masks: {max(1, given.repeats // 3)}); "
+        f"--slices {given.slices} --write`, {datetime.date.today()}: {measure}, {turns}; "
         f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} at the end. ONNX Runtime {onnxruntime.__version__}, "
         f"torch {torch.__version__}. ResNet-50 at 256x256, the same random weights on both sides.",
         "",

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from segae.train import data
-from segae.train.data import HELD_OUT
 from segae.train.evaluate import evaluate
 from segae.train.export import export
+from segae.train.fit import Settings, fit
 
 BATCH = 64
 TABLES = ("P1 slices", "P2 slices", "P3 slices", "P1 masks", "P2 masks", "P3 masks", "P4 masks", "P5 masks")
@@ -37,8 +37,9 @@ def main() -> None:
     given = parser.parse_args()
     given.work.mkdir(parents=True, exist_ok=True)
     models = {"the paper's recipe, reduced": train_rival(given), "the judge": train_judge(given)}
+    held_out = data.held_out(given.data)
     sets = {
-        "held-out training scans": [case for case in data.cases(given.data, "train") if case.name in HELD_OUT],
+        "held-out training scans": [case for case in data.cases(given.data, "train") if case.name in held_out],
         "dev scans": data.cases(given.data, "dev"),
     }
     lines = heading(given)
@@ -54,22 +55,35 @@ def main() -> None:
 def train_rival(given: argparse.Namespace) -> Path:
     out = given.work / "rival.onnx"
     if not out.exists():
-        run(given, "rival", "--work", given.work / "rival", "--samples", given.samples, "--out", out)
+        common = [
+            "--data",
+            given.data,
+            "--work",
+            given.work / "rival",
+            "--atlas",
+            given.atlas or given.work / "atlas.npz",
+        ]
+        command = [sys.executable, "-m", "segae.train", "rival", *common, "--samples", given.samples, "--out", out]
+        subprocess.run([*map(str, command)], check=True)
     return out
 
 
 def train_judge(given: argparse.Namespace) -> Path:
     out = given.work / "judge.onnx"
     if not out.exists():
-        run(given, "fit", "--work", given.work / "judge", "--steps", given.samples // BATCH, "--batch", BATCH)
-        export(given.work / "judge" / "checkpoint.pt", out, "judge")
+        synthetic, unlabelled = data.usual_shares(given.data)
+        settings = Settings(
+            steps=given.samples // BATCH,
+            batch=BATCH,
+            leave_out=data.held_out(given.data),
+            synthetic=synthetic,
+            unlabelled=unlabelled,
+        )
+        checkpoint = fit(
+            given.data, given.work / "judge", settings, threads=1, atlas=given.atlas or given.work / "atlas.npz"
+        )
+        export(checkpoint, out, "judge")
     return out
-
-
-def run(given: argparse.Namespace, command: str, *options: object) -> None:
-    atlas = given.atlas or given.work / "atlas.npz"
-    common = ["--data", given.data, "--atlas", atlas]
-    subprocess.run([sys.executable, "-m", "segae.train", command, *map(str, [*common, *options])], check=True)
 
 
 def judged(model: Path, cases: list[data.Case], given: argparse.Namespace, title: str) -> dict[str, Any]:

@@ -140,7 +140,7 @@ def test_doctor(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_runs_as_a_module() -> None:
     run = subprocess.run([sys.executable, "-m", "segae.cli", "--version"], capture_output=True, text=True, check=True)
-    assert run.stdout.startswith("segae ")
+    assert run.stdout.splitlines()[-1].startswith("segae ")  # an editable install says that it builds
 
 
 def test_import_is_light() -> None:

@@ -18,6 +18,9 @@ from segae.train import data, feed, rival, synthesis  # noqa: E402
 from segae.train.paper import PaperJudge  # noqa: E402
 from segae.train.synthesis import STRUCTURES  # noqa: E402
 
+CPU = torch.device("cpu")
+SHIPPED = rival.shipped_recipe(128)
+
 
 @pytest.fixture
 def scan() -> data.LabelledScan:
@@ -43,7 +46,7 @@ class _Always:
 
     def __call__(self, rng):
         while True:
-            yield synthesis.Visit(self.scan, rng, rival.SAMPLE_RECIPE).draw(40)
+            yield synthesis.Visit(self.scan, rng, rival.sample_recipe(128)).draw(40)
 
 
 def test_samples_are_what_the_engine_cuts(scan: data.LabelledScan):
@@ -52,13 +55,15 @@ def test_samples_are_what_the_engine_cuts(scan: data.LabelledScan):
     truth = scan.mask("liver").view(np.uint8)
     given = np.zeros_like(truth)
     given[9:17] = np.roll(truth, 3, axis=2)[9:17]
-    samples = synthesis.cut_samples(scan, target, given, truth, "shift", np.random.default_rng(0), rival.SAMPLE_RECIPE)
+    samples = synthesis.cut_samples(
+        scan, target, given, truth, "shift", np.random.default_rng(0), rival.sample_recipe(128)
+    )
     found = segae.slices.scan_labels(given, "mask", 1)[1]
-    plan = segae.slices.plan_slices(given, found, rival.RIVAL_RECIPE, scan.spacing_mm, 1)
+    plan = segae.slices.plan_slices(given, found, SHIPPED, scan.spacing_mm, 1)
     assert (plan.area > 0).all(), "the paper looks at no slice beyond the ends"
     ones = np.ones(len(plan.index), np.int64)
-    cut = segae.slices.cut(scan.image, given, rival.RIVAL_RECIPE, scan.spacing_mm, plan.index, plan.crop, ones, 1)
-    slices, structure, dice = rival.tensors(samples)
+    cut = segae.slices.cut(scan.image, given, SHIPPED, scan.spacing_mm, plan.index, plan.crop, ones, 1)
+    slices, structure, dice = rival.tensors(samples, CPU)
     for mine in rival.normalised(slices).numpy():
         assert np.abs(cut - mine).max(axis=(1, 2, 3)).min() < 4 / 255 / 2 + 1e-5, "8 bits, times the gain of 4"
     assert (structure == STRUCTURES.index("liver")).all()
@@ -76,13 +81,13 @@ def test_only_slices_where_mask_and_truth_meet(scan: data.LabelledScan, monkeypa
 def test_fit_resume_and_export(scan: data.LabelledScan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """One step, a kill, one more; then the file says what the averaged network says."""
     monkeypatch.setattr(rival, "new_rival", _judge)
-    samples = synthesis.Visit(scan, np.random.default_rng(0), rival.SAMPLE_RECIPE).draw(16)
+    samples = synthesis.Visit(scan, np.random.default_rng(0), rival.sample_recipe(128)).draw(16)
     ring = feed.Ring(tmp_path / "ring", 1)
     ring.folder.mkdir()
     ring.put(samples, 0)
     checkpoint = tmp_path / rival.CHECKPOINT
-    rival.Run(rival.Settings(samples=8, batch=8), _judge(), {"liver"}).train(ring, checkpoint)
-    longer = rival.Run(rival.Settings(samples=16, batch=8), _judge(), {"liver"})
+    rival.Run(rival.Settings(samples=8, batch=8), _judge(), {"liver"}, CPU).train(ring, checkpoint)
+    longer = rival.Run(rival.Settings(samples=16, batch=8), _judge(), {"liver"}, CPU)
     longer.resume(checkpoint)
     assert longer.step == 1
     longer.train(ring, checkpoint)
@@ -94,9 +99,9 @@ def test_fit_resume_and_export(scan: data.LabelledScan, tmp_path: Path, monkeypa
     engine = segae.Engine(tmp_path / "rival.onnx", "cpu")
     mask = scan.mask("liver").view(np.uint8)
     found = segae.slices.scan_labels(mask, "mask", 1)[1]
-    plan = segae.slices.plan_slices(mask, found, rival.RIVAL_RECIPE, scan.spacing_mm, 1)
+    plan = segae.slices.plan_slices(mask, found, SHIPPED, scan.spacing_mm, 1)
     ones = np.ones(len(plan.index), np.int64)
-    cut = segae.slices.cut(scan.image, mask, rival.RIVAL_RECIPE, scan.spacing_mm, plan.index, plan.crop, ones, 1)
+    cut = segae.slices.cut(scan.image, mask, SHIPPED, scan.spacing_mm, plan.index, plan.crop, ones, 1)
     with torch.inference_mode():
         index = torch.full((len(cut),), STRUCTURES.index("liver"))
         wanted = longer.average.module.eval()(torch.from_numpy(cut), index).mean().item()

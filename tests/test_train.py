@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import functools
 import json
+import multiprocessing
 
 import nibabel as nib
 import numpy as np
@@ -14,14 +16,18 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("scipy")
 pytest.importorskip("onnx")
 
+import tiny_models  # noqa: E402
+
 import segae  # noqa: E402
 import segae.session  # noqa: E402
 import segae.slices  # noqa: E402
 from segae import structures  # noqa: E402
+from segae.cli import main  # noqa: E402
 from segae.train import data, export, fit, losses, restore, spoil, synthesis  # noqa: E402
 from segae.train.network import Judge, Widths  # noqa: E402
 from segae.train.synthesis import RECIPE, STRUCTURES  # noqa: E402
 
+CPU = torch.device("cpu")
 SMALL = Widths(half=8, quarter=8, eighth=16, sixteenth=16, last=8, structure=16, wide=4)
 
 
@@ -124,8 +130,8 @@ def test_fit_resume_and_export(tmp_path, monkeypatch):
     ring.folder.mkdir()
     ring.put(samples, 0)
     checkpoint = tmp_path / fit.CHECKPOINT
-    fit.Run(settings, {"liver"}).train(ring, checkpoint, {"again": samples})
-    longer = fit.Run(fit.Settings(**{**settings.__dict__, "steps": 4}), {"liver"})
+    fit.Run(settings, {"liver"}, CPU).train(ring, checkpoint, {"again": samples})
+    longer = fit.Run(fit.Settings(**{**settings.__dict__, "steps": 4}), {"liver"}, CPU)
     longer.resume(checkpoint)
     assert longer.step == 2
     longer.train(ring, checkpoint, {})
@@ -144,11 +150,26 @@ def test_fit_resume_and_export(tmp_path, monkeypatch):
     assert 0 <= segae.Engine(model, "cpu").score(_scan().image, _scan().mask("liver"), "liver", spacing=(3, 2, 2)) <= 1
 
 
+def test_a_run_stops_when_no_more_samples_are_made(tmp_path, monkeypatch):
+    """A scan that breaks the process that makes samples must not leave the other learning the same ones for hours."""
+    monkeypatch.setattr(fit, "new_judge", _judge)
+    ring = fit.feed.Ring(tmp_path / "ring", 2)
+    ring.folder.mkdir()
+    ring.put(synthesis.Visit(_scan(), np.random.default_rng(0)).draw(16), 0)
+    ended = multiprocessing.get_context("spawn").Process(target=int)
+    ended.start()
+    ended.join()
+    settings = fit.Settings(steps=100, batch=8, leave_out=())
+    run = fit.Run(settings, {"liver"}, CPU, functools.partial(fit.feed.require_alive, ended))
+    with pytest.raises(RuntimeError, match="exit code 0"):
+        run.train(ring, tmp_path / fit.CHECKPOINT, {})
+
+
 def test_a_model_file_can_be_trained_on(tmp_path, monkeypatch):
     """What export folds away comes back: the restored judge says what the file says, normalised as in training."""
     monkeypatch.setattr(fit, "new_judge", _judge)
     monkeypatch.setattr(export, "new_judge", _judge)
-    run = fit.Run(fit.Settings(steps=1, batch=8), {"liver"})
+    run = fit.Run(fit.Settings(steps=1, batch=8), {"liver"}, CPU)
     visit = synthesis.Visit(_scan(), np.random.default_rng(0))
     slices, structure, _ = fit.tensors(visit.draw(24))
     with torch.no_grad():
@@ -189,6 +210,17 @@ def test_losses_are_least_at_the_truth():
     assert losses.pair_ranking(1 - truth, truth, embedding) > 0
 
 
+def test_the_paper_s_losses_rank_and_the_judge_learns_with_them(tmp_path, monkeypatch):
+    monkeypatch.setattr(fit, "new_judge", _judge)
+    samples = synthesis.Visit(_scan(), np.random.default_rng(0)).draw(16)
+    run = fit.Run(fit.Settings(steps=1, batch=16, paper_losses=True), {"liver"}, CPU)
+    before = run.judge.verdict.weight.clone()
+    assert np.isfinite(run._learn(samples))
+    assert not torch.equal(before, run.judge.verdict.weight)
+    meaning = run.judge.code.meaning(torch.arange(3))
+    assert meaning.shape == (3, 24)
+
+
 def test_curve_is_monotone():
     rng = np.random.default_rng(0)
     said = rng.random(300)
@@ -210,3 +242,39 @@ def test_figures_of_known_predictions():
     assert told.mae[0] == pytest.approx(np.mean(true / 2))
     assert (told.n, told.cases) == (20, 4)
     assert json.dumps(told.__dict__)
+
+
+def test_evaluate_writes_figures_and_pictures(tmp_path, capsys):
+    """The command, from a folder of cases to tables, with what networks made of the scan beside."""
+    scan = _scan()
+    folder = _folder(tmp_path, scan)
+    image = nib.load(folder / "a_seg.nii.gz")
+    nib.save(
+        nib.Nifti1Image(np.roll(scan.labelmap, 1, axis=2).transpose(2, 1, 0), image.affine), folder / "a_pred_x.nii.gz"
+    )
+    tiny_models.write_dense(tmp_path / "dense.onnx", calibration={})
+    out = tmp_path / "out"
+    arguments = [
+        str(tmp_path / "dense.onnx"),
+        str(folder),
+        "--use",
+        "train",
+        "--cases",
+        "a",
+        "-o",
+        str(out),
+        "--failures",
+    ]
+    assert main(["evaluate", *arguments]) == 0
+    assert "P1 masks" in capsys.readouterr().out
+    told = json.loads((out / "figures.json").read_text())
+    assert told["P6 masks"]["n"] == 2
+    rows = list(csv.DictReader((out / "masks.csv").read_text().splitlines()))
+    assert {row["structure"] for row in rows} == {"liver", "spleen"}
+    assert all((out / name).stat().st_size > 1000 for name in ("scatter.png", "failures.png"))
+
+
+def test_evaluate_says_that_there_are_no_cases(tmp_path, capsys):
+    folder = _folder(tmp_path, _scan())
+    assert main(["evaluate", "default", str(folder), "-o", str(tmp_path / "out")]) == 2
+    assert "use='dev'" in capsys.readouterr().err

@@ -57,13 +57,17 @@ class ExpectedMask:
         -------
         float32 of that shape
         """
-        weights = []
+        seen, weights = [], []
         for extent, n, (begin, end) in zip(shape, self.probability.shape, self.box, strict=True):
-            position = (np.arange(extent) + 0.5 - begin) / (end - begin)
+            # Voxels whose middle the box holds, and how much each sample of the map says of them.
+            inside = slice(max(0, int(np.ceil(begin - 0.5))), max(0, min(extent, int(np.floor(end - 0.5)) + 1)))
+            position = (np.arange(extent)[inside] + 0.5 - begin) / (end - begin)
             at = np.clip(position * n - 0.5, 0, n - 1)
-            weight = np.maximum(1 - np.abs(at[:, None] - np.arange(n)), 0)
-            weights.append(np.where(((position >= 0) & (position <= 1))[:, None], weight, 0))
-        return (weights[0] @ self.probability @ weights[1].T).astype(np.float32)
+            seen.append(inside)
+            weights.append(np.maximum(1 - np.abs(at[:, None] - np.arange(n)), 0).astype(np.float32))
+        slice_map = np.zeros(shape, np.float32)
+        slice_map[seen[0], seen[1]] = weights[0] @ self.probability @ weights[1].T
+        return slice_map
 
 
 @dataclass(frozen=True)
@@ -114,6 +118,9 @@ class Assessment:
     bbox : three (begin, end) or None
         Of the mask, half-open, along the axes of the array as given.
     flags : tuple of Flag
+    centroid_mm : (float, float, float) or None
+        Mean place of the mask's voxels: mm from the centre of the volume towards the patient's left, back and head,
+        along the volume's axes.
     """
 
     structure: str
@@ -125,6 +132,7 @@ class Assessment:
     volume_ml: float
     bbox: tuple[tuple[int, int], ...] | None
     flags: tuple[Flag, ...]
+    centroid_mm: tuple[float, float, float] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers, strings, lists and dicts; nan stays nan, probability maps become nested lists."""

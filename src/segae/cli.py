@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from segae import cli_perturb, cli_study
+from segae import cli_audit, cli_perturb, cli_study, cli_train
 from segae.errors import DeviceError, ParameterError, SegaeError, UnknownStructureError
 
 _WRONG_USAGE = (DeviceError, ParameterError, UnknownStructureError)
@@ -51,7 +51,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_structures(commands)
     _add_convert(commands)
     cli_perturb.add_parser(commands)
+    cli_train.add_parsers(commands)
     cli_study.add_parser(commands)
+    cli_audit.add_parser(commands)
     _add_doctor(commands)
     _add_demo(commands)
     return parser

@@ -39,7 +39,7 @@ def run(options: argparse.Namespace) -> int:
         raise ParameterError("output: say where the damaged mask goes (-o OUT.nii.gz), or --gallery PNG.")
     if options.gallery:
         _gallery(options)
-        print(options.gallery)  # noqa: T201
+        print(options.gallery)
     if options.output:
         _perturb(options)
     return 0
@@ -77,7 +77,7 @@ def _perturb(options: argparse.Namespace) -> None:
     name = made.params["kind"]
     if name == "random":
         name = " then ".join(step["kind"] for step in made.params["steps"])
-    print(  # noqa: T201
+    print(
         f"{name}: Dice {made.dice:.3f}, precision {made.precision:.3f}, recall {made.recall:.3f}, "
         f"NSD at 2 mm {made.nsd:.3f}"
     )

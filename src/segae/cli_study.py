@@ -47,7 +47,7 @@ def run(options: argparse.Namespace) -> int:
     if options.out:
         options.out.parent.mkdir(parents=True, exist_ok=True)
         options.out.write_text(table, encoding="utf-8")
-    print(table)  # noqa: T201
+    print(table)
     return 0
 
 

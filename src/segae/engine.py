@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 import operator
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -22,11 +22,11 @@ from segae.assessment import (
     aggregate,
     calibrate,
 )
-from segae.errors import ParameterError
+from segae.errors import ParameterError, SegaeError
 from segae.session import BATCH, Session
 from segae.slices import LabelScan, SlicePlan, cut, label_of_mask, plan_slices, scan_labels
 from segae.structures import Structure
-from segae.volume import Volume, load_pair
+from segae.volume import Volume, load, load_pair
 
 _log = logging.getLogger("segae")
 
@@ -42,6 +42,16 @@ class _Task:
     index: int
     scan: LabelScan
     plan: SlicePlan
+
+
+@dataclass(frozen=True)
+class _Waiting:
+    """A mask whose slices are cut and wait for the network; `place` is its place among the results."""
+
+    place: int
+    task: _Task
+    mask: Volume
+    slices: npt.NDArray[np.float32]
 
 
 class Engine:
@@ -207,6 +217,90 @@ class Engine:
             result[assessment.structure] = assessment
         return result
 
+    def assess_masks(
+        self,
+        image: object,
+        masks: Mapping[str, object] | Iterable[tuple[str, object]],
+        *,
+        affine: npt.ArrayLike | None = None,
+        spacing: Sequence[float] | None = None,
+        axes: str = "zyx",
+        error_map: bool = False,
+        on_error: Literal["raise", "return"] = "raise",
+    ) -> list[Assessment | SegaeError]:
+        """Assess many masks of one image, one file a structure: the image is read once, the network sees them together.
+
+        Parameters
+        ----------
+        image, affine, spacing, axes, error_map
+            As in `assess`; a bare array needs affine or spacing of its own.
+        masks : dict or iterable of (structure, mask)
+            Each as in `assess`. An iterable is drawn from one by one, and a mask is not looked at any more once the
+            next is drawn: memory stays that of one mask, and its array may be filled again.
+        on_error : "raise" or "return"
+            What becomes of a mask that cannot be assessed: its error is raised, or stands in the list in its place.
+            Errors of the image are always raised.
+
+        Returns
+        -------
+        list of Assessment, or of the errors
+            In the order of `masks`.
+
+        Raises
+        ------
+        VolumeError, GridMismatchError, UnknownStructureError, ParameterError
+        """
+        if on_error not in ("raise", "return"):
+            raise ParameterError(f'on_error: expected "raise" or "return", got {on_error!r}.')
+        self._check_error_map(error_map)
+        ct = load(image, "image", affine=affine, spacing=spacing, axes=axes)
+        probe = flags.probe_image(ct)
+        # The image's own grid is what bare masks lie on; without one they are told the same as the image.
+        geometry: dict[str, Any] = {} if ct.affine is not None else {"spacing": spacing, "axes": axes}
+        results: list[Assessment | SegaeError] = []
+        waiting: list[_Waiting] = []
+        for name, mask in masks.items() if isinstance(masks, Mapping) else masks:
+            try:
+                what = structures.get(name)
+                _, volume = load_pair(ct, mask, **geometry)
+                task = self._task(volume, what, None)
+            except SegaeError as error:
+                if on_error == "raise":
+                    raise
+                results.append(error)
+                continue
+            results.append(_empty(what, 1))
+            if task is not None:
+                cut_slices = self._cut(ct, volume, [task], slice(None))
+                waiting.append(_Waiting(len(results) - 1, task, _only_box(volume, task.scan), cut_slices))
+            if sum(len(entry.slices) for entry in waiting) >= _CUT_AT_ONCE:
+                self._assess_waiting(ct, waiting, probe, error_map, results)
+                waiting.clear()
+        self._assess_waiting(ct, waiting, probe, error_map, results)
+        return results
+
+    def _assess_waiting(
+        self,
+        image: Volume,
+        waiting: Sequence[_Waiting],
+        probe: flags.ImageProbe,
+        error_map: bool,
+        results: list[Assessment | SegaeError],
+    ) -> None:
+        """Run the network over slices of several masks, and put what it says in their places."""
+        if not waiting:
+            return
+        outputs = self._session.run(
+            np.concatenate([entry.slices for entry in waiting]),
+            np.concatenate([np.full(len(entry.slices), entry.task.index) for entry in waiting]),
+        )
+        if not error_map:
+            outputs.pop("expected", None)
+        for entry, mine in zip(waiting, _split(outputs, [entry.task for entry in waiting]), strict=True):
+            pixel_mm2 = image.spacing_mm[1] * image.spacing_mm[2]
+            looked = _predictions(entry.task.plan, mine, pixel_mm2)
+            results[entry.place] = self._assessment(image, entry.mask, entry.task, looked, probe)
+
     def _check_error_map(self, error_map: bool) -> None:
         if error_map and not self.expects_masks:
             raise ParameterError("error_map: this model puts out no expected mask; use error_map=False.")
@@ -228,56 +322,86 @@ class Engine:
         """Run the network over the slices of all tasks; per task its predictions, raw values and expected masks."""
         if not tasks:
             return []
-        recipe = self._session.card.recipe
-        index = np.concatenate([task.plan.index for task in tasks])
-        crop = np.concatenate([task.plan.crop for task in tasks])
-        label = np.concatenate([np.full(len(task.plan.index), task.scan.label) for task in tasks])
+        n = sum(len(task.plan.index) for task in tasks)
         structure = np.concatenate([np.full(len(task.plan.index), task.index) for task in tasks])
         parts: list[dict[str, npt.NDArray[Any]]] = []
-        for begin in range(0, len(index), _CUT_AT_ONCE):
+        for begin in range(0, n, _CUT_AT_ONCE):
             chunk = slice(begin, begin + _CUT_AT_ONCE)
-            slices = cut(
-                image.array, mask.array, recipe, image.spacing_mm, index[chunk], crop[chunk], label[chunk],
-                self._session.threads, slope=image.slope, intercept=image.intercept,
-            )  # fmt: skip
-            out = self._session.run(slices, structure[chunk])
+            out = self._session.run(self._cut(image, mask, tasks, chunk), structure[chunk])
             if not error_map:
                 out.pop("expected", None)
             parts.append(out)
         outputs = {role: np.concatenate([part[role] for part in parts]) for role in parts[0]}
         pixel_mm2 = image.spacing_mm[1] * image.spacing_mm[2]
-        looked, begin = [], 0
-        for task in tasks:
-            end = begin + len(task.plan.index)
-            mine = {role: values[begin:end] for role, values in outputs.items()}
-            begin = end
-            looked.append(_predictions(task.plan, mine, pixel_mm2))
-        return looked
+        return [
+            _predictions(task.plan, mine, pixel_mm2) for task, mine in zip(tasks, _split(outputs, tasks), strict=True)
+        ]
+
+    def _cut(self, image: Volume, mask: Volume, tasks: Sequence[_Task], chunk: slice) -> npt.NDArray[np.float32]:
+        """Cut some of the slices of tasks on one mask or labelmap, which follow each other in their order."""
+        index = np.concatenate([task.plan.index for task in tasks])
+        crop = np.concatenate([task.plan.crop for task in tasks])
+        label = np.concatenate([np.full(len(task.plan.index), task.scan.label) for task in tasks])
+        return cut(
+            image.array, mask.array, self._session.card.recipe, image.spacing_mm, index[chunk], crop[chunk],
+            label[chunk], self._session.threads, slope=image.slope, intercept=image.intercept,
+        )  # fmt: skip
 
     def _assess(self, image: Volume, mask: Volume, tasks: Sequence[_Task], error_map: bool) -> list[Assessment]:
         probe = flags.probe_image(image)
+        return [
+            self._assessment(image, mask, task, looked, probe)
+            for task, looked in zip(tasks, self._look(image, mask, tasks, error_map), strict=True)
+        ]
+
+    def _assessment(
+        self,
+        image: Volume,
+        mask: Volume,
+        task: _Task,
+        looked: tuple[SlicePredictions, npt.NDArray[np.float64], npt.NDArray[np.float32] | None],
+        probe: flags.ImageProbe,
+    ) -> Assessment:
+        """Put together what the network said of a mask and what its geometry says."""
         card = self._session.card
-        assessments = []
-        for task, (slices, raw, expected) in zip(tasks, self._look(image, mask, tasks, error_map), strict=True):
-            dice, precision, recall = aggregate(slices)
-            scores = _slice_scores(mask, task.plan, slices, raw, expected, dice_only="dice" in card.outputs)
-            name = task.structure.name
-            assessments.append(
-                Assessment(
-                    structure=name,
-                    dice=calibrate(dice, name, card.calibration),
-                    precision=float("nan") if "dice" in card.outputs else precision,
-                    recall=float("nan") if "dice" in card.outputs else recall,
-                    raw=float(raw[task.plan.area > 0].mean()),
-                    slices=scores,
-                    volume_ml=task.scan.voxels * mask.voxel_ml,
-                    bbox=mask.source_box(task.scan.box),
-                    flags=flags.check(
-                        image, mask, task.scan, task.plan, slices, task.structure, probe, name in card.trained
-                    ),
-                )
-            )
-        return assessments
+        slices, raw, expected = looked
+        dice, precision, recall = aggregate(slices)
+        dice_only = "dice" in card.outputs
+        name = task.structure.name
+        return Assessment(
+            structure=name,
+            dice=calibrate(dice, name, card.calibration),
+            precision=float("nan") if dice_only else precision,
+            recall=float("nan") if dice_only else recall,
+            raw=float(raw[task.plan.area > 0].mean()),
+            slices=_slice_scores(mask, task.plan, slices, raw, expected, dice_only=dice_only),
+            volume_ml=task.scan.voxels * mask.voxel_ml,
+            bbox=mask.source_box(task.scan.box),
+            flags=flags.check(image, mask, task.scan, task.plan, slices, task.structure, probe, name in card.trained),
+            centroid_mm=_from_centre_mm(mask, task.scan),
+        )
+
+
+def _split(outputs: dict[str, npt.NDArray[Any]], tasks: Sequence[_Task]) -> list[dict[str, npt.NDArray[Any]]]:
+    """Rows of the network's outputs -> those of each task."""
+    ends = np.cumsum([len(task.plan.index) for task in tasks])
+    return [
+        {role: values[end - len(task.plan.index) : end] for role, values in outputs.items()}
+        for task, end in zip(tasks, ends, strict=True)
+    ]
+
+
+def _only_box(mask: Volume, scan: LabelScan) -> Volume:
+    """A mask on the same grid that holds the label's box only: memory is taken by the pages that are written to."""
+    box = tuple(slice(low, high) for low, high in scan.box.T)
+    array = np.zeros(mask.array.shape, mask.array.dtype)
+    array[box] = mask.array[box]
+    return replace(mask, array=array)
+
+
+def _from_centre_mm(mask: Volume, scan: LabelScan) -> tuple[float, float, float]:
+    z, y, x = (scan.centroid - (np.array(mask.array.shape) - 1) / 2) * mask.spacing_mm
+    return float(x), float(y), float(z)
 
 
 def _predictions(

@@ -29,3 +29,7 @@ class DeviceError(SegaeError):
 
 class ParameterError(SegaeError):
     """Any other argument outside what it may be."""
+
+
+class AuditError(SegaeError):
+    """An audit that cannot start or go on: its folder is in use, the disk is full, the dataset is gone or not one."""

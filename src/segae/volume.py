@@ -1,17 +1,17 @@
 """Whatever the user gave -> `Volume`: a view in [z, y, x] LPS order with its spacing. The only user of nibabel.
 
 Nothing is copied: orientation is a transposed and flipped numpy view, the HU scale of a file stays beside the stored
-values, and a compressed file is decompressed once. Two exceptions, since the core reads native types only: arrays in
-foreign byte order and long doubles are converted whole.
+values, and a compressed file is opened and decompressed once, by isal where it is installed. Two exceptions, since the
+core reads native types only: arrays in foreign byte order and long doubles are converted whole.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -19,12 +19,16 @@ import numpy.typing as npt
 from segae.errors import DeviceError, GridMismatchError, VolumeError
 
 Array = npt.NDArray[Any]
+Allocate = Callable[[int], npt.NDArray[np.uint8]]
 
 # Two grids agree when no corner of one is further than this from the same corner of the other.
 GRID_TOLERANCE_VOX = 0.1
 
 _COMPRESSED = (".gz", ".bz2", ".zst")
 _PIECE = 1 << 20  # bytes that are decompressed at a time
+
+# The first number of a NIfTI header is its size, which tells the version.
+_NIFTI_SIZES = {348: "Nifti1Image", 540: "Nifti2Image"}
 
 _DLPACK_CPU = (1, 3)  # kDLCPU, kDLCUDAHost
 _BARE_AXES = ("zyx", "xyz")
@@ -103,12 +107,13 @@ def load(
     spacing: Sequence[float] | None = None,
     axes: str = "zyx",
     scaled: bool = False,
+    allocate: Allocate | None = None,
 ) -> Volume:
     """Read one volume.
 
     Parameters
     ----------
-    source : path, nibabel image, array or DLPack object
+    source : path, nibabel image, array, DLPack object or Volume
         See `load_pair`.
     argument : str
         What to call it in errors.
@@ -116,8 +121,11 @@ def load(
         Geometry of a bare array; see `load_pair`.
     scaled : bool
         Apply a file's slope and intercept to the values (masks), instead of keeping them beside (images).
+    allocate : callable, optional
+        Takes a number of bytes, returns a uint8 array of as many for the voxels of a compressed file: a reader of many
+        files may give the same memory again, since fresh memory costs as much as decompressing a mask.
     """
-    given = _read(source, argument, scaled)
+    given = _read(source, argument, scaled, allocate)
     return _orient(_place(given, argument, affine, spacing, axes), argument, spacing, axes)
 
 
@@ -134,7 +142,7 @@ def load_pair(
 
     Parameters
     ----------
-    image, mask : path, os.PathLike, nibabel image, numpy array or object with ``__dlpack__``
+    image, mask : path, os.PathLike, nibabel image, numpy array, object with ``__dlpack__`` or Volume
         Three axes; further axes must have extent 1.
     affine : array [4, 4], optional
         Says that bare arrays are [x, y, z] and maps their index to RAS mm, as in nibabel.
@@ -172,9 +180,11 @@ def load_pair(
     return volumes[0], volumes[1]
 
 
-def _read(source: object, argument: str, scaled: bool) -> _Given:
+def _read(source: object, argument: str, scaled: bool, allocate: Allocate | None = None) -> _Given:
+    if isinstance(source, Volume):
+        return _Given(source.in_source_order(source.array), _source_affine(source), source.slope, source.intercept)
     if isinstance(source, (str, os.PathLike)):
-        given = _read_file(Path(source), argument, scaled)
+        given = _read_file(Path(source), argument, scaled, allocate)
     elif isinstance(source, np.ndarray):
         given = _Given(source, None)
     elif hasattr(source, "dataobj") and hasattr(source, "affine"):
@@ -191,20 +201,34 @@ def _read(source: object, argument: str, scaled: bool) -> _Given:
     return _Given(_native(array, argument), given.affine, given.slope, given.intercept)
 
 
-def _read_file(path: Path, argument: str, scaled: bool) -> _Given:
+def _read_file(path: Path, argument: str, scaled: bool, allocate: Allocate | None) -> _Given:
     import nibabel as nib
 
     if not path.exists():
         raise VolumeError(f"{argument}: no such file: {path}")
+    stream: BinaryIO | None = None
     try:
-        image = nib.load(path)
-    except (nib.filebasedimages.ImageFileError, OSError, EOFError, ValueError, TypeError) as error:
+        if path.name.endswith(".nii.gz"):
+            stream = open_gzip(path)
+            image = _open_nifti(stream)
+        else:
+            image = nib.load(path)
+    except (
+        nib.filebasedimages.ImageFileError,
+        nib.wrapstruct.WrapStructError,
+        OSError,
+        EOFError,
+        ValueError,
+        TypeError,
+    ) as error:
+        if stream is not None:
+            stream.close()
         raise VolumeError(
             f"{argument}: {path} is not an image that nibabel can read ({error}). "
             f"NIfTI (.nii, .nii.gz) is best; convert DICOM with dcm2niix."
         ) from error
     try:
-        return _read_nibabel(image, argument, scaled)
+        return _read_nibabel(image, argument, scaled, allocate)
     except VolumeError:
         raise
     except Exception as error:  # zlib, gzip, mmap and format errors have no common base
@@ -212,9 +236,35 @@ def _read_file(path: Path, argument: str, scaled: bool) -> _Given:
             f"{argument}: {path} is truncated or damaged ({type(error).__name__}: {error}). "
             f"Copy or download it again; `gzip -t` checks a .gz file."
         ) from error
+    finally:
+        if stream is not None:
+            stream.close()
 
 
-def _read_nibabel(image: Any, argument: str, scaled: bool) -> _Given:
+def open_gzip(path: str | os.PathLike[str]) -> BinaryIO:
+    """Open a gzip file for reading: with isal, which is several times as fast, or else with the standard library."""
+    try:
+        from isal import igzip
+    except ImportError:
+        import gzip
+
+        return gzip.open(path)  # type: ignore[return-value]
+    file: BinaryIO = igzip.open(path)
+    return file
+
+
+def _open_nifti(stream: BinaryIO) -> Any:
+    """Let nibabel read the header from a decompressed stream, which then stands at the voxels."""
+    import nibabel as nib
+
+    start: bytes = stream.peek(4)[:4]  # type: ignore[attr-defined]
+    sizes = {int.from_bytes(start, "little"), int.from_bytes(start, "big")} & _NIFTI_SIZES.keys()
+    if len(start) < 4 or not sizes:
+        raise nib.filebasedimages.ImageFileError("it does not start as NIfTI does")
+    return getattr(nib, _NIFTI_SIZES[sizes.pop()]).from_stream(stream)
+
+
+def _read_nibabel(image: Any, argument: str, scaled: bool, allocate: Allocate | None = None) -> _Given:
     from nibabel.arrayproxy import ArrayProxy
 
     affine = np.asarray(image.affine, dtype=np.float64) if image.affine is not None else None
@@ -226,27 +276,31 @@ def _read_nibabel(image: Any, argument: str, scaled: bool) -> _Given:
         return _Given(np.asanyarray(proxy), affine)
     slope, intercept = float(proxy.slope), float(proxy.inter)
     if not scaled or (slope == 1.0 and intercept == 0.0):
-        return _Given(_stored_values(proxy), affine, slope, intercept)
+        return _Given(_stored_values(proxy, allocate), affine, slope, intercept)
     return _Given(_undo_rounding(np.asanyarray(proxy)), affine)
 
 
-def _stored_values(proxy: Any) -> Array:
+def _stored_values(proxy: Any, allocate: Allocate | None) -> Array:
     """Map a plain file, decompress another piece by piece: nibabel would hold the volume twice on the way."""
     from nibabel.openers import ImageOpener
 
-    if not str(proxy.file_like).endswith(_COMPRESSED):
+    source = proxy.file_like
+    if isinstance(source, (str, os.PathLike)) and not str(source).endswith(_COMPRESSED):
         mapped: Array = proxy.get_unscaled()
         return mapped
-    values = np.empty(int(np.prod(proxy.shape)), proxy.dtype)
-    missing = values.view(np.uint8).data
-    with ImageOpener(proxy.file_like) as file:
+    size = int(np.prod(proxy.shape)) * proxy.dtype.itemsize
+    values = np.empty(size, np.uint8) if allocate is None else allocate(size)
+    missing = values.data
+    with ImageOpener(source) as file:
         file.seek(proxy.offset)
         while len(missing) > 0:
             done = file.readinto(missing[:_PIECE])
             if done == 0:
                 raise EOFError(f"{len(missing)} bytes are missing")
             missing = missing[done:]
-    return values.reshape(proxy.shape, order=proxy.order)
+        file.read(1)  # past the end, where gzip compares its checksum
+    voxels: Array = values.view(proxy.dtype).reshape(proxy.shape, order=proxy.order)
+    return voxels
 
 
 def _undo_rounding(labels: Array) -> Array:
@@ -437,8 +491,17 @@ def _given_shape(volume: Volume) -> tuple[int, ...]:
 
 
 def _given_affine(volume: Volume) -> Array | str:
-    if volume.affine is None:
+    affine = _source_affine(volume)
+    if affine is None:
         return f"none (spacing {volume.spacing_mm} mm along z, y, x)"
+    rounded: Array = np.round(affine, 4)
+    return rounded
+
+
+def _source_affine(volume: Volume) -> Array | None:
+    """Undo `_orient`: the affine of the array as given."""
+    if volume.affine is None:
+        return None
     given = np.eye(4)
     given[:3, 3] = volume.affine[:3, 3]
     for axis, source in enumerate(volume.source_axes):
@@ -446,7 +509,7 @@ def _given_affine(volume: Volume) -> Array | str:
         given[:3, source] = -column if volume.flipped[axis] else column
         if volume.flipped[axis]:
             given[:3, 3] += column * (volume.array.shape[axis] - 1)
-    return np.round(given, 4)
+    return given
 
 
 def header_extensions(path: str) -> list[bytes]:

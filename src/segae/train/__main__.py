@@ -1,4 +1,4 @@
-"""Command line of training: ``python -m segae.train fit | rival | export | evaluate | segment | synth | text``."""
+"""What goes with `segae train`: ``python -m segae.train rival | export | segment | redraw | synth | text``."""
 
 from __future__ import annotations
 
@@ -11,81 +11,59 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one subcommand and return its exit code."""
     parser = argparse.ArgumentParser(prog="python -m segae.train", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    _add_fit(commands.add_parser("fit", help="train the judge and write its model file"))
     _add_rival(commands.add_parser("rival", help="train the paper's recipe, reduced, on the same samples"))
     _add_export(commands.add_parser("export", help="write the model file of a checkpoint"))
-    _add_evaluate(commands.add_parser("evaluate", help="figures of a model file on labelled scans"))
     _add_segment(commands.add_parser("segment", help="segmentation networks at several stages, and their predictions"))
+    _add_redraw(commands.add_parser("redraw", help="masks that a judge itself would draw, as errors to learn from"))
     _add_synth(commands.add_parser("synth", help="synthetic scans: a sheet to look at, or files"))
     _add_text(commands.add_parser("text", help="how similar the names of structures look to the network"))
     chosen = parser.parse_args(arguments)
     return int(chosen.run(chosen))
 
 
-def _add_fit(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--data", type=Path, required=True, help="folder with cases.csv and the scans")
-    parser.add_argument("--work", type=Path, required=True, help="folder for samples, checkpoint and log (8 GB)")
-    parser.add_argument("--out", type=Path, help="model file to write")
-    parser.add_argument("--steps", type=int, default=8000)
-    parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--rate", type=float, default=1.5e-3)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--initial", type=Path, help="checkpoint to start from")
-    parser.add_argument("--synthetic", type=float, default=0.5, help="share of samples from synthetic scans")
-    parser.add_argument("--atlas", type=Path, help="voxelised anatomy (default: in --work, built where missing)")
-    parser.add_argument("--leave-out", nargs="*", help="cases to keep out of training")
-    parser.set_defaults(run=_fit)
-
-
-def _fit(chosen: argparse.Namespace) -> int:
-    from segae.train.data import HELD_OUT
-    from segae.train.fit import Settings, fit
-
-    settings = Settings(
-        steps=chosen.steps,
-        batch=chosen.batch,
-        rate=chosen.rate,
-        seed=chosen.seed,
-        synthetic=chosen.synthetic,
-        leave_out=HELD_OUT if chosen.leave_out is None else tuple(chosen.leave_out),
-    )
-    checkpoint = fit(
-        chosen.data, chosen.work, settings, threads=chosen.threads, initial=chosen.initial, atlas=chosen.atlas
-    )
-    if chosen.out is not None:
-        _ship(checkpoint, chosen.out, chosen.data, settings.leave_out)
-    return 0
-
-
 def _add_rival(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--data", type=Path, required=True, help="folder with cases.csv and the scans")
+    parser.add_argument("--data", type=Path, required=True, help="labelled scans, see docs/training.md")
     parser.add_argument("--work", type=Path, required=True, help="folder for samples, checkpoint and log (3 GB)")
     parser.add_argument("--out", type=Path, required=True, help="model file to write")
     parser.add_argument("--samples", type=int, default=40_000, help="samples to learn from, repeats counted")
-    parser.add_argument("--rate", type=float, default=5e-4)
+    parser.add_argument("--rate", type=float, default=5e-4, help="peak learning rate (default: 5e-4)")
     parser.add_argument("--depth", type=int, choices=(18, 34, 50, 101, 152), default=18, help="of the ResNet")
+    parser.add_argument("--side", type=int, default=128, help="pixels of its input (default: 128; published: 256)")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="auto", help="where torch learns (default: a GPU if there is one)")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--synthetic", type=float, default=0.5, help="share of samples from synthetic scans")
+    parser.add_argument("--synthetic", type=float, help="share of synthetic scans (default: 0.4 with meshes)")
+    parser.add_argument("--unlabelled", type=float, help="share of scans without labels (default: 0.08)")
+    parser.add_argument("--predictions", type=Path, help="folder of masks that networks made, CASE_pred_*.nii.gz")
     parser.add_argument("--atlas", type=Path, help="voxelised anatomy (default: in --work, built where missing)")
-    parser.add_argument("--leave-out", nargs="*", help="cases to keep out of training")
+    parser.add_argument("--hold-out", nargs="*", metavar="CASE", help="cases to keep out of training")
     parser.set_defaults(run=_rival)
 
 
 def _rival(chosen: argparse.Namespace) -> int:
-    from segae.train.data import HELD_OUT
+    from segae.train import data
     from segae.train.rival import Settings, export_rival, fit_rival
 
+    synthetic, unlabelled = data.usual_shares(chosen.data)
     settings = Settings(
         samples=chosen.samples,
         rate=chosen.rate,
         depth=chosen.depth,
+        side_px=chosen.side,
         seed=chosen.seed,
-        synthetic=chosen.synthetic,
-        leave_out=HELD_OUT if chosen.leave_out is None else tuple(chosen.leave_out),
+        synthetic=synthetic if chosen.synthetic is None else chosen.synthetic,
+        unlabelled=unlabelled if chosen.unlabelled is None else chosen.unlabelled,
+        leave_out=data.held_out(chosen.data) if chosen.hold_out is None else tuple(chosen.hold_out),
     )
-    checkpoint = fit_rival(chosen.data, chosen.work, settings, threads=chosen.threads, atlas=chosen.atlas)
+    checkpoint = fit_rival(
+        chosen.data,
+        chosen.work,
+        settings,
+        threads=chosen.threads,
+        atlas=chosen.atlas,
+        predictions=chosen.predictions,
+        device=chosen.device,
+    )
     export_rival(checkpoint, chosen.out)
     return 0
 
@@ -102,42 +80,12 @@ def _export(chosen: argparse.Namespace) -> int:
 
     import torch
 
-    settings = json.loads(torch.load(chosen.checkpoint, weights_only=True)["settings"])
-    _ship(chosen.checkpoint, chosen.out, chosen.data, tuple(settings["leave_out"]))
-    return 0
-
-
-def _ship(checkpoint: Path, out: Path, folder: Path, leave_out: tuple[str, ...]) -> None:
     from segae.train import data
     from segae.train.ship import ship
 
-    ship(checkpoint, out, out.stem, [case for case in data.cases(folder, "train") if case.name in leave_out])
-
-
-def _add_evaluate(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", help="model file, or default")
-    parser.add_argument("--data", type=Path, required=True, help="folder with cases.csv")
-    parser.add_argument("--use", default="dev", help="which cases: the column `use` (default: dev)")
-    parser.add_argument("--cases", nargs="+", help="only these")
-    parser.add_argument("--out", type=Path, required=True, help="folder for figures.md, .json and tables")
-    parser.add_argument("--threads", type=int, help="of each worker")
-    parser.add_argument("--failures", type=Path, metavar="PNG", help="draw the masks that were judged worst")
-    parser.add_argument("--workers", type=int, default=1, help="processes that share the cases")
-    parser.set_defaults(run=_evaluate)
-
-
-def _evaluate(chosen: argparse.Namespace) -> int:
-    from segae.train import data
-    from segae.train.evaluate import evaluate
-
-    cases = [case for case in data.cases(chosen.data, chosen.use) if not chosen.cases or case.name in chosen.cases]
-    whole = evaluate(chosen.model, cases, chosen.out, threads=chosen.threads, workers=chosen.workers)
-    if chosen.failures is not None:
-        from segae import Engine
-        from segae.train.failures import draw_failures
-
-        draw_failures(Engine(chosen.model), cases, whole, chosen.failures)
-    sys.stdout.write((chosen.out / "figures.md").read_text())
+    settings = json.loads(torch.load(chosen.checkpoint, weights_only=True)["settings"])
+    held_out = [case for case in data.cases(chosen.data, "train") if case.name in settings["leave_out"]]
+    ship(chosen.checkpoint, chosen.out, chosen.out.stem, held_out)
     return 0
 
 
@@ -161,6 +109,20 @@ def _segment(chosen: argparse.Namespace) -> int:
     leave_out = HELD_OUT if chosen.leave_out is None else tuple(chosen.leave_out)
     plan = Plan(stages=tuple(sorted(chosen.stages))) if chosen.stages else Plan()
     run(chosen.data, chosen.out, plan, leave_out, tuple(chosen.use))
+    return 0
+
+
+def _add_redraw(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", type=Path, help="model file whose expected masks are put together")
+    parser.add_argument("--data", type=Path, required=True, help="folder with cases.csv and the scans")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the predictions")
+    parser.set_defaults(run=_redraw)
+
+
+def _redraw(chosen: argparse.Namespace) -> int:
+    from segae.train.redraw import redraw_cases
+
+    redraw_cases(chosen.model, chosen.data, chosen.out)
     return 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from segae import structures, volume
-from segae.errors import ParameterError
+from segae.audit.case import MaskFile
+
+log = logging.getLogger("segae.train")
 
 # Train scans that no network is fitted on: they pick checkpoints and calibrate. The last holds chest and abdomen.
 HELD_OUT = ("kbp80", "kbp82", "kbp83", "kbp84", "kbp86", "kbp87", "kbp88", "kbp89", "ts_slab")
@@ -26,12 +29,13 @@ _UNIONS = {
 
 @dataclass(frozen=True)
 class Case:
-    """One row of ``cases.csv``."""
+    """One row of ``cases.csv``, whose `labelmap` holds ids of structures.csv; or of another dataset, with `masks`."""
 
     name: str
     use: str
     image: Path
-    labelmap: Path
+    labelmap: Path | None
+    masks: tuple[MaskFile, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -67,22 +71,38 @@ class LabelledScan:
 
     def mirrored(self) -> LabelledScan:
         """Left and right exchanged, in the voxels and in the names."""
-        parts = {structures.get(name).partner or name: values for name, values in self.parts.items()}
+        parts = {_partner(name): values for name, values in self.parts.items()}
         flipped = tuple(made[:, :, ::-1] for made in self.predictions)
         return replace(
             self, image=self.image[:, :, ::-1], labelmap=self.labelmap[:, :, ::-1], parts=parts, predictions=flipped
         )
 
 
+def _partner(name: str) -> str:
+    """The structure's name on the other side; regions without a name have none."""
+    return (name in structures.names() and structures.get(name).partner) or name
+
+
 def cases(data: Path, *uses: str) -> list[Case]:
-    """Cases of ``data/cases.csv`` (or of a folder that holds ``cases.csv``) with one of the given uses."""
+    """Cases with one of the given uses.
+
+    Parameters
+    ----------
+    data : Path
+        A folder with ``cases.csv``, or with ``data/cases.csv``; or any dataset that `segae audit` reads, whose cases
+        serve every use but "train-unlabelled".
+    uses : str
+        "train", "train-unlabelled", "dev".
+
+    Raises
+    ------
+    AuditError
+        When there is no dataset, or none that is known.
+    """
     folder = data / "data" if (data / "data" / "cases.csv").exists() else data
     table = folder / "cases.csv"
     if not table.exists():
-        raise ParameterError(
-            f"data: no cases.csv in {data}; expected its columns case and use, and files CASE_ct.nii.gz and "
-            f"CASE_seg.nii.gz beside it, the latter with ids of structures.csv"
-        )
+        return _cases_of_dataset(data, uses)
     with table.open(encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file) if row["use"] in uses]
     return [
@@ -91,18 +111,77 @@ def cases(data: Path, *uses: str) -> list[Case]:
     ]
 
 
-def load(case: Case) -> LabelledScan:
-    """Read a case whole into memory, with the structures that its labelmap implies added."""
-    image, labelmap = volume.load_pair(case.image, case.labelmap, mask_argument="labelmap")
+def _cases_of_dataset(data: Path, uses: tuple[str, ...]) -> list[Case]:
+    from segae.audit.layouts import find_cases
+
+    use = next((use for use in uses if use != "train-unlabelled"), None)
+    if use is None:
+        return []
+    found = find_cases(data)
+    for line in found.describe():
+        log.info("%s", line)
+    return [Case(case.id, use, case.image, None, case.masks) for case in found.cases if case.image and case.masks]
+
+
+def held_out(folder: Path) -> tuple[str, ...]:
+    """Training cases that only calibrate and measure: those of the shipped model, or every tenth of other data."""
+    names = [case.name for case in cases(folder, "train")]
+    return tuple(name for name in names if name in HELD_OUT) or tuple(names[9::10])
+
+
+def usual_shares(folder: Path) -> tuple[float, float]:
+    """Shares of synthetic scans and of scans without labels, 0 where `folder` has no meshes or no such scans."""
+    synthetic = 0.4 if (folder / "anatomy").is_dir() else 0.0
+    return synthetic, 0.08 if cases(folder, "train-unlabelled") else 0.0
+
+
+def load(case: Case, predictions: Path | None = None) -> LabelledScan:
+    """Read a case whole into memory, with the structures that its labelmap implies added.
+
+    Parameters
+    ----------
+    case : Case
+    predictions : Path, optional
+        Folder with ``CASE_pred_*.nii.gz``, what networks made of the scan.
+    """
+    image = volume.load(case.image, "image")
     hu = np.ascontiguousarray(image.array * image.slope + image.intercept if image.slope != 1 else image.array)
-    ids = {structures.get(name).id: name for name in structures.names()}
-    labels = np.ascontiguousarray(labelmap.array)
-    present = np.flatnonzero(np.bincount(labels.ravel(), minlength=1))
-    parts: dict[str, tuple[int, ...]] = {ids[value]: (value,) for value in present.tolist() if value in ids}
+    labels, parts = _layered(case) if case.labelmap is None else _labelled(case.image, case.labelmap)
     for name, members in _UNIONS.items():
         if name not in parts and all(member in parts for member in members):
             parts[name] = tuple(value for member in members for value in parts[member])
-    return LabelledScan(case.name, np.asarray(hu, np.int16), labels, parts, image.spacing_mm)
+    files = sorted(predictions.glob(f"{case.name}_pred_*.nii.gz")) if predictions is not None else []
+    made = tuple(np.ascontiguousarray(labels_of(case.image, file)) for file in files)
+    return LabelledScan(case.name, np.asarray(hu, np.int16), labels, parts, image.spacing_mm, made)
+
+
+def _labelled(image: Path, labelmap: Path) -> tuple[npt.NDArray[Any], dict[str, tuple[int, ...]]]:
+    """A labelmap with ids of structures.csv, and its structures."""
+    ids = {structures.get(name).id: name for name in structures.names()}
+    labels = np.ascontiguousarray(labels_of(image, labelmap))
+    present = np.flatnonzero(np.bincount(labels.ravel(), minlength=1))
+    return labels, {ids[value]: (value,) for value in present.tolist() if value in ids}
+
+
+def _layered(case: Case) -> tuple[npt.NDArray[np.int16], dict[str, tuple[int, ...]]]:
+    """Masks that may overlap, as a labelmap: every combination of structures that occurs gets a value of its own."""
+    meaning: list[frozenset[str]] = [frozenset()]
+    labels: npt.NDArray[np.int16] | None = None
+    for file in case.masks:
+        stored = labels_of(case.image, file.path)
+        mask = np.isin(stored, file.labels) if file.labels else stored > 0
+        labels = np.zeros(stored.shape, np.int16) if labels is None else labels
+        name = structures.get(file.structure).name
+        under = labels[mask]
+        for value in np.unique(under).tolist():
+            both = meaning[value] | {name}
+            if both not in meaning:
+                meaning.append(both)
+            under[labels[mask] == value] = meaning.index(both)
+        labels[mask] = under
+    assert labels is not None  # a case without masks is none
+    names = sorted({name for both in meaning for name in both})
+    return labels, {name: tuple(v for v, both in enumerate(meaning) if name in both) for name in names}
 
 
 def labels_of(image: Path, labelmap: Path) -> npt.NDArray[Any]:

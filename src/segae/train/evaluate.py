@@ -26,6 +26,7 @@ from segae import Engine
 from segae.train import data, protocols
 from segae.train.data import Case
 from segae.train.protocols import PROTOCOLS, Protocol
+from segae.train.scatter import draw_scatter
 
 Float64 = npt.NDArray[np.float64]
 
@@ -53,33 +54,36 @@ class Row:
     flags: str = ""
 
 
-def judge_cases(engine: Engine, cases: Iterable[Case], seed: int = 0, workers: int = 1) -> tuple[list[Row], list[Row]]:
+def judge_cases(
+    engine: Engine, cases: Iterable[Case], seed: int = 0, workers: int = 1, predictions: Path | None = None
+) -> tuple[list[Row], list[Row]]:
     """Let the engine judge spoiled masks of all labelled structures; returns rows of masks and of slices.
 
     With more than one worker, cases are shared among processes; rows come in the order of the cases all the same.
+    `predictions` is a folder with what networks made of the scans, ``CASE_pred_*.nii.gz`` (default: the cases' own).
     """
     some = list(cases)
     whole: list[Row] = []
     slices: list[Row] = []
     with ExitStack() as stack:
-        judged: Iterable[tuple[list[Row], list[Row]]] = (judge_case(engine, case, seed) for case in some)
+        judged: Iterable[tuple[list[Row], list[Row]]] = (judge_case(engine, case, seed, predictions) for case in some)
         if workers > 1:
             context = multiprocessing.get_context("spawn")
             pool = stack.enter_context(ProcessPoolExecutor(workers, mp_context=context))
-            judged = pool.map(partial(judge_case, engine, seed=seed), some)
+            judged = pool.map(partial(judge_case, engine, seed=seed, predictions=predictions), some)
         for mine, mine_slices in tqdm(judged, total=len(some), desc="evaluate", unit="case"):
             whole += mine
             slices += mine_slices
     return whole, slices
 
 
-def judge_case(engine: Engine, case: Case, seed: int) -> tuple[list[Row], list[Row]]:
+def judge_case(engine: Engine, case: Case, seed: int, predictions: Path | None = None) -> tuple[list[Row], list[Row]]:
     """Rows of one case."""
     whole: list[Row] = []
     slices: list[Row] = []
-    scan = data.load(case)
+    scan = data.load(case, predictions or case.image.parent)
     rng = np.random.default_rng([seed, *case.name.encode()])
-    judged = chain(protocols.masks(scan, rng), protocols.predictions(case, scan))
+    judged = chain(protocols.masks(scan, rng), protocols.predictions(scan))
     for structure, kind, number, given, truth in judged:
         said = engine.assess(scan.image, given.view(np.uint8), structure, spacing=scan.spacing_mm)
         who = (case.name, structure, kind, number)
@@ -212,15 +216,23 @@ def flag_rates(whole: list[Row], name: str) -> dict[str, float]:
 
 
 def evaluate(
-    model: Path | str, cases: Iterable[Case], out: Path, *, threads: int | None = None, workers: int = 1
+    model: Path | str,
+    cases: Iterable[Case],
+    out: Path,
+    *,
+    threads: int | None = None,
+    workers: int = 1,
+    device: str = "auto",
+    predictions: Path | None = None,
 ) -> list[Row]:
-    """Judge, measure and write ``masks.csv``, ``slices.csv``, ``figures.json`` and ``figures.md``.
+    """Judge, measure and write ``masks.csv``, ``slices.csv``, ``figures.json``, ``figures.md`` and ``scatter.png``.
 
     Returns the rows of whole masks.
     """
-    whole, slices = judge_cases(Engine(model, device="auto", threads=threads), cases, workers=workers)
+    whole, slices = judge_cases(Engine(model, device, threads), cases, workers=workers, predictions=predictions)
     tables = report(whole, slices)
     out.mkdir(parents=True, exist_ok=True)
+    draw_scatter(whole, out / "scatter.png")
     for name, rows in (("masks", whole), ("slices", slices)):
         _write_csv(rows, out / f"{name}.csv")
     (out / "figures.json").write_text(json.dumps(tables, indent=1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -41,10 +42,11 @@ def draw_failures(engine: Engine, cases: Iterable[Case], rows: list[Row], out: P
 
 
 def _panel(engine: Engine, case: Case, row: Row) -> Panel:
-    scan = data.load(case)
+    scan = data.load(case, case.image.parent)
     rng = np.random.default_rng([0, *case.name.encode()])
     wanted = (row.structure, row.kind, row.number)
-    given, truth = next((g, t) for *what, g, t in protocols.masks(scan, rng) if tuple(what) == wanted)
+    judged = chain(protocols.masks(scan, rng), protocols.predictions(scan))
+    given, truth = next((g, t) for *what, g, t in judged if tuple(what) == wanted)
     said = engine.assess(scan.image, given.view(np.uint8), row.structure, spacing=scan.spacing_mm, error_map=True)
     score = max(said.slices, key=lambda s: s.area_mm2)
     z = score.index

@@ -58,9 +58,17 @@ def start(ring: Ring, source: Source, seed: int, niceness: int = 5) -> multiproc
 def wait_for(ring: Ring, count: int, process: multiprocessing.process.BaseProcess) -> None:
     """Block until the ring holds `count` files."""
     while len(ring.files()) < count:
-        if not process.is_alive():
-            raise RuntimeError(f"the process that makes samples ended with exit code {process.exitcode}")
+        require_alive(process)
         time.sleep(0.5)
+
+
+def require_alive(process: multiprocessing.process.BaseProcess) -> None:
+    """Raise RuntimeError when the process that writes has ended: the loop would go on with stale samples unnoticed."""
+    if not process.is_alive():
+        raise RuntimeError(
+            f"the process that makes samples ended with exit code {process.exitcode}; its error stands above. "
+            f"The checkpoint is kept: the same command goes on from there."
+        )
 
 
 def _produce(ring: Ring, source: Source, seed: int, parent: int, niceness: int) -> None:

@@ -5,18 +5,21 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from tqdm import tqdm
 
+from segae.errors import DeviceError
 from segae.recipe import Recipe
 from segae.train import data, feed
 from segae.train.data import HELD_OUT
@@ -30,6 +33,7 @@ from segae.train.text import embeddings, facts
 log = logging.getLogger("segae.train")
 
 CHECKPOINT = "checkpoint.pt"
+_HOST = torch.device("cpu")
 _FILES_AT_ONCE = 4
 # Share of batches that are shrunk while the learning rate is above half its peak: they cost less than half, and a
 # second scale does no harm.
@@ -51,8 +55,10 @@ class Settings:
         Decay of the running average of the weights, which is what is exported.
     leave_out : tuple of str
         Cases kept out of training, beside those of ``use=dev``.
-    synthetic : float
-        Share of the samples that come from synthetic scans.
+    synthetic, unlabelled : float
+        Shares of the samples that come from synthetic scans and from regions of real scans without labels.
+    paper_losses : bool
+        Learn the slices' Dice by the paper's weighted error and ranking loss (benchmarks/ablation.py).
     """
 
     steps: int = 8000
@@ -62,7 +68,9 @@ class Settings:
     ring: int = 48
     average: float = 0.998
     leave_out: tuple[str, ...] = HELD_OUT
-    synthetic: float = 0.5
+    synthetic: float = 0.4
+    unlabelled: float = 0.08
+    paper_losses: bool = False
 
     def rate_factor(self, step: int) -> float:
         """Warm-up, plateau, and a linear fall over the last quarter: a run can be prolonged before the fall begins."""
@@ -89,6 +97,8 @@ def fit(
     threads: int,
     initial: Path | None = None,
     atlas: Path | None = None,
+    predictions: Path | None = None,
+    device: str = "auto",
 ) -> Path:
     """Train, or go on after a kill, and return the checkpoint.
 
@@ -105,20 +115,28 @@ def fit(
         Checkpoint whose averaged weights to start from, or a model file made by `segae.train.export`.
     atlas : Path, optional
         Voxelised anatomy for synthetic scans; default: in `work`, built where it is missing.
+    predictions : Path, optional
+        Folder of ``python -m segae.train segment``: errors of networks, learned beside the made ones.
+    device : str
+        As torch names it; "auto" takes a GPU where there is one.
     """
     work.mkdir(parents=True, exist_ok=True)
-    logging.basicConfig(
-        level=logging.INFO,
-        format="%(asctime)s %(message)s",
-        handlers=[logging.FileHandler(work / "fit.log"), logging.StreamHandler()],
-    )
+    log_to(work / "fit.log")
     torch.manual_seed(settings.seed)
-    source = Mixture(folder, settings.leave_out, settings.synthetic, atlas or work / "atlas.npz")
+    source = Mixture(
+        folder,
+        settings.leave_out,
+        settings.synthetic,
+        atlas or work / "atlas.npz",
+        regions=work / "regions",
+        unlabelled=settings.unlabelled,
+        predictions=predictions,
+    )
     checks = held_out_samples(folder, settings.leave_out)
     ring = feed.Ring(work / "ring", settings.ring)
     producer = feed.start(ring, source, settings.seed)
     torch.set_num_threads(threads)
-    run = Run(settings, trained=source.structures())
+    run = Run(settings, source.structures(), torch_device(device), partial(feed.require_alive, producer))
     feed.wait_for(ring, min(_FILES_AT_ONCE, settings.ring), producer)
     if not (work / CHECKPOINT).exists() and initial is not None:
         run.begin_with(initial, ring)
@@ -126,6 +144,34 @@ def fit(
     run.train(ring, work / CHECKPOINT, checks)
     producer.terminate()
     return work / CHECKPOINT
+
+
+def log_to(file: Path) -> None:
+    """Write the figures of a run to a file and to the terminal, whatever the program's own logging."""
+    for handler in (logging.FileHandler(file), logging.StreamHandler()):
+        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+        log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    log.propagate = False
+
+
+def torch_device(wanted: str) -> torch.device:
+    """Device of a name; "auto" is the GPU where torch finds one.
+
+    Raises
+    ------
+    DeviceError
+        When torch cannot have it.
+    """
+    if wanted == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(wanted)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise DeviceError(f'device: torch cannot use {wanted!r} ({reason}). Use "cpu" or "auto".') from error
+    return device
 
 
 def held_out_samples(folder: Path, leave_out: tuple[str, ...], each: int = 100) -> dict[str, Samples]:
@@ -143,10 +189,18 @@ def held_out_samples(folder: Path, leave_out: tuple[str, ...], each: int = 100) 
 class Run:
     """Network, running average, optimiser and place in the schedule."""
 
-    def __init__(self, settings: Settings, trained: set[str]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        trained: set[str],
+        device: torch.device,
+        watch: Callable[[], None] = lambda: None,
+    ) -> None:
         self.settings = settings
+        self.watch = watch  # called now and then; raises when samples are no longer made
         self.trained = trained
-        self.judge = new_judge().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.device = device
+        self.judge = new_judge().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = torch.optim.swa_utils.AveragedModel(self.judge, avg_fn=self._averaged, use_buffers=True)
         decayed = [p for p in self.judge.parameters() if p.ndim > 1]
         free = [p for p in self.judge.parameters() if p.ndim <= 1]
@@ -155,7 +209,7 @@ class Run:
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimiser, settings.rate_factor)
         self.step = 0
         self.rng = np.random.default_rng(settings.seed)
-        self.jitter = Jitter(settings.batch)
+        self.jitter = Jitter(settings.batch, device)
 
     def _averaged(self, average: Tensor, current: Tensor, count: Tensor | int) -> Tensor:
         """Exponential average that forgets its beginning: the first weights are random."""
@@ -168,9 +222,10 @@ class Run:
         """Start from a checkpoint's averaged weights, or from a model file."""
         if initial.suffix == ".onnx":
             folded = restore(self.judge, initial)
-            normalise(self.judge, (tensors(samples)[:2] for samples in islice(self._batches(ring), 24)), folded)
+            some = (tensors(samples, self.device)[:2] for samples in islice(self._batches(ring), 24))
+            normalise(self.judge, some, folded)
         else:
-            self.judge.load_state_dict(torch.load(initial, weights_only=True)["average"])
+            self.judge.load_state_dict(torch.load(initial, weights_only=True, map_location=self.device)["average"])
         self.average.module.load_state_dict(self.judge.state_dict())
         # The average is as good as its beginning: it need not forget it.
         self.average.n_averaged.fill_(round(1 / (1 - self.settings.average)))
@@ -179,14 +234,14 @@ class Run:
         """Continue from a checkpoint, if there is one."""
         if not file.exists():
             return
-        state = torch.load(file, weights_only=True)
+        state = torch.load(file, weights_only=True, map_location=self.device)
         self.judge.load_state_dict(state["judge"])
         self.average.module.load_state_dict(state["average"])
         self.average.n_averaged.fill_(state["averaged"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.schedule.last_epoch = state["step"]
         self.step = state["step"]
-        torch.set_rng_state(state["torch_rng"])
+        torch.set_rng_state(state["torch_rng"].cpu())
         self.rng.bit_generator.state = json.loads(state["numpy_rng"])
         log.info("continued at step %d", self.step)
 
@@ -226,12 +281,13 @@ class Run:
             if self.step >= self.settings.steps:
                 break
         bar.close()
-        settle(self.average.module, self._batches(ring), self.jitter)
+        settle(self.average.module, self._batches(ring), self.jitter, self.device)
         self.save(file)
 
     def _batches(self, ring: feed.Ring) -> Iterator[Samples]:
         """Batches mixed from a few files at a time, without end."""
         while True:
+            self.watch()
             files = ring.files()
             some = self.rng.choice(len(files), min(_FILES_AT_ONCE, len(files)), replace=False)
             pool = Samples.join([ring.get(files[i]) for i in some])
@@ -240,13 +296,14 @@ class Run:
                 yield pool.take(order[start : start + self.settings.batch])
 
     def _learn(self, samples: Samples) -> float:
-        slices, structure, targets = tensors(samples)
+        slices, structure, targets = tensors(samples, self.device)
         if self.settings.rate_factor(self.step) > _SMALL_ABOVE and self.rng.random() < _SMALL_SHARE:
             slices, targets = shrunk(slices, targets)
         # Half the bits suffice for the convolutions, and are 1.6 times as fast on CPUs that have them.
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+        with torch.autocast(self.device.type, dtype=torch.bfloat16):
             said = self.judge(self.jitter(slices), structure)
-        loss = judge_loss(Judgement(*(part.float() for part in said)), targets)
+        names = self.judge.code.meaning(structure) if self.settings.paper_losses else None
+        loss = judge_loss(Judgement(*(part.float() for part in said)), targets, names)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.judge.parameters(), 1.0)
@@ -258,7 +315,7 @@ class Run:
 
 
 @torch.no_grad()
-def settle(judge: nn.Module, batches: Iterator[Samples], jitter: Jitter, count: int = 48) -> None:
+def settle(judge: nn.Module, batches: Iterator[Samples], jitter: Jitter, device: torch.device, count: int = 48) -> None:
     """Measure the normalisation of averaged weights anew: averages of the layers' statistics do not belong to them."""
     layers = [layer for layer in judge.modules() if isinstance(layer, nn.BatchNorm2d)]
     usual = [layer.momentum for layer in layers]
@@ -267,7 +324,7 @@ def settle(judge: nn.Module, batches: Iterator[Samples], jitter: Jitter, count: 
         layer.momentum = None  # a plain mean over what follows
     judge.train()
     for samples in islice(batches, count):
-        slices, structure, _ = tensors(samples)
+        slices, structure, _ = tensors(samples, device)
         judge(jitter(slices), structure)
     judge.eval()
     for layer, momentum in zip(layers, usual, strict=True):
@@ -287,49 +344,57 @@ class Jitter:
     Normal numbers are dear: one field of grain is drawn once, and turned and shared out anew for every batch.
     """
 
-    def __init__(self, batch: int, recipe: Recipe = RECIPE) -> None:
-        self._image = torch.tensor([float(channel.source == "image") for channel in recipe.channels])[:, None, None]
-        self._grain = torch.randn(batch, len(recipe.channels), *recipe.size_px)
-        self._grain = (self._grain * self._image).contiguous(memory_format=torch.channels_last)
+    def __init__(self, batch: int, device: torch.device, recipe: Recipe = RECIPE) -> None:
+        image = torch.tensor([float(channel.source == "image") for channel in recipe.channels])[:, None, None]
+        grain = torch.randn(batch, len(recipe.channels), *recipe.size_px) * image
+        self._image = image.to(device)
+        self._grain = grain.to(device, memory_format=torch.channels_last)
 
     def __call__(self, slices: Tensor) -> Tensor:
         """Changed copy of slices [n, c, h, w], n at most the batch."""
         n, _, height, width = slices.shape
-        gain = 1 + 0.08 * torch.randn(n, 1, 1, 1) * self._image
-        bias = 0.03 * torch.randn(n, len(self._image), 1, 1) * self._image + 0.5 * (1 - gain)
+        device = slices.device
+        gain = 1 + 0.08 * torch.randn(n, 1, 1, 1, device=device) * self._image
+        bias = 0.03 * torch.randn(n, len(self._image), 1, 1, device=device) * self._image + 0.5 * (1 - gain)
         top, left = (
             int(torch.randint(self._grain.shape[2 + i] - side + 1, ())) for i, side in enumerate((height, width))
         )
         grain = self._grain[torch.randperm(len(self._grain))[:n], :, top : top + height, left : left + width]
         # The mask's channels are left alone: gain 1, bias and grain 0, and they are within [0, 1] already.
-        return torch.addcmul(slices * gain + bias, grain, 0.02 * torch.rand(n, 1, 1, 1)).clamp_(0, 1)
+        strength = 0.02 * torch.rand(n, 1, 1, 1, device=device)
+        return torch.addcmul(slices * gain + bias, grain, strength).clamp_(0, 1)
 
 
-def tensors(samples: Samples) -> tuple[Tensor, Tensor, Targets]:
+def tensors(samples: Samples, device: torch.device = _HOST) -> tuple[Tensor, Tensor, Targets]:
     """Samples as the network and the loss take them."""
-    slices = torch.from_numpy(samples.slices).permute(0, 3, 1, 2).float().div_(255)
-    shared, given, truth = torch.from_numpy(samples.pixels).float().unbind(1)
+
+    def there(column: npt.NDArray[Any]) -> Tensor:
+        return torch.from_numpy(column).to(device, non_blocking=True)
+
+    slices = there(samples.slices).permute(0, 3, 1, 2).float().div_(255)
+    shared, given, truth = there(samples.pixels).float().unbind(1)
     targets = Targets(
-        truth=torch.from_numpy(samples.truth).float().div_(255)[:, None],
+        truth=there(samples.truth).float().div_(255)[:, None],
         precision=shared / given.clamp(min=1),
         recall=shared / truth.clamp(min=1),
         dice=2 * shared / (given + truth).clamp(min=1),
-        fraction=torch.from_numpy(samples.fraction),
+        fraction=there(samples.fraction),
         given=(given > 0).float(),
-        whole=torch.from_numpy(samples.whole),
+        whole=there(samples.whole),
     )
-    return slices, torch.from_numpy(samples.structure.astype(np.int64)), targets
+    return slices, there(samples.structure).long(), targets
 
 
 @torch.no_grad()
 def judged(judge: nn.Module, samples: Samples, batch: int = 64) -> Judgement:
     """Judgement of many samples."""
     judge.eval()
+    device = next(judge.parameters()).device
     parts = []
     for start in range(0, len(samples), batch):
-        slices, structure, _ = tensors(samples.take(np.arange(start, min(start + batch, len(samples)))))
+        slices, structure, _ = tensors(samples.take(np.arange(start, min(start + batch, len(samples)))), device)
         parts.append(judge(slices, structure))
-    return Judgement(*(torch.cat(column) for column in zip(*parts, strict=True)))
+    return Judgement(*(torch.cat(column).cpu() for column in zip(*parts, strict=True)))
 
 
 def correlation(judge: nn.Module, samples: Samples) -> float:

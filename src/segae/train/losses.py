@@ -29,15 +29,28 @@ class Targets(NamedTuple):
     whole: Tensor  # [n, 2], precision and recall of the whole mask
 
 
-def judge_loss(said: Judgement, true: Targets) -> Tensor:
+def judge_loss(said: Judgement, true: Targets, embedding: Tensor | None = None) -> Tensor:
     """Cross-entropy and soft Dice of the expected mask; squared errors of what is said of the slice and of the whole.
 
     Shares of the crop are compared by their square roots (lengths), so that small structures count.
+
+    Parameters
+    ----------
+    said : Judgement
+    true : Targets
+    embedding : tensor [n, d], optional
+        Unit vectors of the structures' names. With them, the slice's Dice is learned by the paper's losses instead:
+        weighted squared error plus ranking of optimal pairs.
     """
     given = true.given.sum().clamp(min=1)
     precision = ((said.precision - true.precision) ** 2 * true.given).sum() / given
     recall = ((said.recall - true.recall) ** 2 * true.given).sum() / given
-    dice = ((dice_of(said) - true.dice) ** 2 * true.given).sum() / given
+    if embedding is None:
+        dice = ((dice_of(said) - true.dice) ** 2 * true.given).sum() / given
+    else:
+        mine = true.given > 0
+        dice = interval_mse(dice_of(said)[mine], true.dice[mine])
+        dice = dice + pair_ranking(dice_of(said)[mine], true.dice[mine], embedding[mine])
     fraction = (torch.sqrt(said.truth_fraction + EPS) - torch.sqrt(true.fraction + EPS)).square().mean()
     return (
         MASK_WEIGHT * mask_loss(said.expected_logits, true.truth)

@@ -100,12 +100,17 @@ class _StructureCode(nn.Module):
 
     def __init__(self, text: Tensor, facts: Tensor, width: int, drop: float = 0.3) -> None:
         super().__init__()
-        self.drop = drop
+        self.drop, self.text_width = drop, text.shape[1]
         self.register_buffer("table", torch.cat([text * text.shape[1] ** 0.5, facts], dim=1))
         self.learned = nn.Embedding(len(text), width)
         nn.init.zeros_(self.learned.weight)
         self.first = nn.Linear(self.table.shape[1], width)
         self.second = nn.Linear(width, width)
+
+    def meaning(self, index: Tensor) -> Tensor:
+        """Unit vectors [n, 384] of the structures' names."""
+        text: Tensor = self.table[index, : self.text_width] / self.text_width**0.5
+        return text
 
     def forward(self, index: Tensor) -> Tensor:
         known = (

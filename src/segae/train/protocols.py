@@ -9,8 +9,7 @@ import numpy as np
 
 from segae.errors import ParameterError
 from segae.perturbation import perturb
-from segae.train import data
-from segae.train.data import Case, LabelledScan
+from segae.train.data import LabelledScan
 from segae.train.spoil import Bool
 from segae.train.synthesis import structure_boxes
 
@@ -60,11 +59,11 @@ def masks(scan: LabelledScan, rng: np.random.Generator) -> Iterator[tuple[str, s
                     yield name, kind, number, given, truth
 
 
-def predictions(case: Case, scan: LabelledScan) -> Iterator[tuple[str, str, int, Bool, Bool]]:
-    """Yield the same for what segmentation networks made of the scan: ``CASE_pred_*.nii.gz``, ids as in the truth."""
+def predictions(scan: LabelledScan) -> Iterator[tuple[str, str, int, Bool, Bool]]:
+    """Yield the same for what segmentation networks made of the scan."""
     boxes = structure_boxes(scan)
-    for number, file in enumerate(sorted(case.image.parent.glob(f"{case.name}_pred_*.nii.gz"))):
-        made = replace(scan, labelmap=data.labels_of(case.image, file))
+    for number, labelmap in enumerate(scan.predictions):
+        made = replace(scan, labelmap=labelmap)
         for name in sorted(boxes):
             given = made.mask(name)
             if given.any():

@@ -1,10 +1,10 @@
 """The paper's own recipe, retrained on our samples: the rival of the judge.
 
-A reduced form of arXiv:2601.14406 for CPUs: ResNet-18 instead of -50, 128x128 pixels instead of 256x256, the 384-d
-sentence embedding of the names instead of CLIP's 512-d one, weights from scratch. As published: CT in [-200, 200] HU
-and the mask as the only channels, 20 pixels of margin, no slice beyond the mask's ends, the gated head, squared error
-weighted by interval plus optimal-pair ranking, and only slices where mask and truth share 20 pixels or more. Scans,
-errors, brightness jitter, learning-rate schedule and averaging of weights are those of the judge.
+By default a reduced form of arXiv:2601.14406 for CPUs: ResNet-18 instead of -50, 128x128 pixels instead of 256x256;
+the 384-d sentence embedding of the names stands for CLIP's 512-d one, weights are random at first. As published: CT in
+[-200, 200] HU and the mask as the only channels, 20 pixels of margin, no slice beyond the mask's ends, the gated head,
+squared error weighted by interval plus optimal-pair ranking, and only slices where mask and truth share 20 pixels or
+more. Scans, errors, brightness jitter, learning-rate schedule and averaging of weights are those of the judge.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from segae.recipe import ChannelSpec, ModelCard, PaperCrop, Recipe
 from segae.train import feed
 from segae.train.data import HELD_OUT
 from segae.train.export import write_onnx
-from segae.train.fit import Jitter
+from segae.train.fit import Jitter, log_to, torch_device
 from segae.train.losses import interval_mse, pair_ranking
 from segae.train.paper import PaperJudge
 from segae.train.sources import Mixture
@@ -42,22 +42,25 @@ _FILES_AT_ONCE = 4
 # Samples are cut once, and each is seen so many times: the network takes far longer than the cutting.
 _REPEATS, _SHARD = 2, 1024
 
-# As samples are stored: channels in [0, 1]. The shipped recipe normalises them as published.
-SAMPLE_RECIPE = Recipe(
-    size_px=(128, 128),
-    slices=10,
-    placement="paper",
-    crop=PaperCrop(margin_px=20),
-    channels=(ChannelSpec("image", window_hu=(-200.0, 200.0)), ChannelSpec("mask")),
-)
 _GAIN, _BIAS = (4.0, 2.0), (-2.0, -1.0)
-RIVAL_RECIPE = replace(
-    SAMPLE_RECIPE,
-    channels=tuple(
-        replace(channel, gain=gain, bias=bias)
-        for channel, gain, bias in zip(SAMPLE_RECIPE.channels, _GAIN, _BIAS, strict=True)
-    ),
-)
+
+
+def sample_recipe(side_px: int) -> Recipe:
+    """As samples are stored: channels in [0, 1]."""
+    return Recipe(
+        size_px=(side_px, side_px),
+        slices=10,
+        placement="paper",
+        crop=PaperCrop(margin_px=20),
+        channels=(ChannelSpec("image", window_hu=(-200.0, 200.0)), ChannelSpec("mask")),
+    )
+
+
+def shipped_recipe(side_px: int) -> Recipe:
+    """As the engine cuts: channels normalised as published."""
+    stored = sample_recipe(side_px)
+    scaled = zip(stored.channels, _GAIN, _BIAS, strict=True)
+    return replace(stored, channels=tuple(replace(channel, gain=g, bias=b) for channel, g, b in scaled))
 
 
 @dataclass(frozen=True)
@@ -70,25 +73,27 @@ class Settings:
         Samples to learn from in all, repeats counted, as the steps of the judge count them.
     batch, rate
         Samples in a step, and the peak learning rate.
-    depth : int
-        Of the ResNet: 18, 34, 50, 101 or 152.
+    depth, side_px : int
+        Of the ResNet (18, 34, 50, 101 or 152), and of its square input. As published: 50 and 256.
     seed : int
     average : float
         Decay of the running average of the weights, which is what is exported.
     leave_out : tuple of str
         Cases kept out of training, beside those of ``use=dev``.
-    synthetic : float
-        Share of the samples that come from synthetic scans.
+    synthetic, unlabelled : float
+        Shares of the samples that come from synthetic scans and from regions of real scans without labels.
     """
 
     samples: int = 40_000
     batch: int = 64
     rate: float = 5e-4
     depth: int = 18
+    side_px: int = 128
     seed: int = 0
     average: float = 0.99
     leave_out: tuple[str, ...] = HELD_OUT
-    synthetic: float = 0.5
+    synthetic: float = 0.4
+    unlabelled: float = 0.08
 
     @property
     def steps(self) -> int:
@@ -123,34 +128,41 @@ class PaperSource:
             yield Samples.join(parts).take(rng.permutation(sum(map(len, parts)))[:_SHARD])
 
 
-def fit_rival(folder: Path, work: Path, settings: Settings, *, threads: int, atlas: Path | None = None) -> Path:
+def fit_rival(
+    folder: Path,
+    work: Path,
+    settings: Settings,
+    *,
+    threads: int,
+    atlas: Path | None = None,
+    predictions: Path | None = None,
+    device: str = "auto",
+) -> Path:
     """Train, or go on after a kill, and return the checkpoint.
 
     Parameters
     ----------
-    folder : Path
-        With ``cases.csv``.
-    work : Path
-        Samples, checkpoint and log; a run that is found there is continued.
-    settings : Settings
-    threads : int
-        For the network; one more process cuts the samples.
-    atlas : Path, optional
-        Voxelised anatomy for synthetic scans; default: in `work`, built where it is missing.
+    folder, work, settings, threads, atlas, predictions, device
+        As those of `segae.train.fit.fit`.
     """
     work.mkdir(parents=True, exist_ok=True)
-    logging.basicConfig(
-        level=logging.INFO,
-        format="%(asctime)s %(message)s",
-        handlers=[logging.FileHandler(work / "rival.log"), logging.StreamHandler()],
-    )
+    log_to(work / "rival.log")
     torch.manual_seed(settings.seed)
-    mixture = Mixture(folder, settings.leave_out, settings.synthetic, atlas or work / "atlas.npz", recipe=SAMPLE_RECIPE)
+    mixture = Mixture(
+        folder,
+        settings.leave_out,
+        settings.synthetic,
+        atlas or work / "atlas.npz",
+        regions=work / "regions",
+        unlabelled=settings.unlabelled,
+        predictions=predictions,
+        recipe=sample_recipe(settings.side_px),
+    )
     ring = feed.Ring(work / "ring", settings.files)
     source = PaperSource(mixture, settings.files - len(ring.files()))
     producer = feed.start(ring, source, settings.seed, niceness=0)
     torch.set_num_threads(threads)
-    run = Run(settings, new_rival(settings.depth), mixture.structures())
+    run = Run(settings, new_rival(settings.depth), mixture.structures(), torch_device(device))
     feed.wait_for(ring, min(_FILES_AT_ONCE, settings.files), producer)
     run.resume(work / CHECKPOINT)
     run.train(ring, work / CHECKPOINT)
@@ -167,16 +179,17 @@ def new_rival(depth: int) -> PaperJudge:
 class Run:
     """Network, running average, optimiser and place in the schedule."""
 
-    def __init__(self, settings: Settings, judge: PaperJudge, trained: set[str]) -> None:
+    def __init__(self, settings: Settings, judge: PaperJudge, trained: set[str], device: torch.device) -> None:
         self.settings = settings
         self.trained = trained
-        self.judge = judge.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.device = device
+        self.judge = judge.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = torch.optim.swa_utils.AveragedModel(self.judge, avg_fn=self._averaged)
         self.optimiser = torch.optim.AdamW(self.judge.parameters(), lr=settings.rate, weight_decay=0.01)
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimiser, settings.rate_factor)
         self.step = 0
         self.rng = np.random.default_rng(settings.seed)
-        self.jitter = Jitter(settings.batch, SAMPLE_RECIPE)
+        self.jitter = Jitter(settings.batch, device, sample_recipe(settings.side_px))
         self.unit_text = functional.normalize(self.judge.text + 1e-9)
 
     def _averaged(self, average: Tensor, current: Tensor, count: Tensor | int) -> Tensor:
@@ -187,13 +200,13 @@ class Run:
         """Continue from a checkpoint, if there is one."""
         if not file.exists():
             return
-        state = torch.load(file, weights_only=True)
+        state = torch.load(file, weights_only=True, map_location=self.device)
         self.judge.load_state_dict(state["judge"])
         self.average.module.load_state_dict(state["average"])
         self.average.n_averaged.fill_(state["step"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.schedule.last_epoch = self.step = state["step"]
-        torch.set_rng_state(state["torch_rng"])
+        torch.set_rng_state(state["torch_rng"].cpu())
         self.rng.bit_generator.state = json.loads(state["numpy_rng"])
         log.info("continued at step %d", self.step)
 
@@ -240,8 +253,8 @@ class Run:
                 yield pool.take(order[start : start + self.settings.batch])
 
     def _learn(self, samples: Samples) -> float:
-        slices, structure, dice = tensors(samples)
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+        slices, structure, dice = tensors(samples, self.device)
+        with torch.autocast(self.device.type, dtype=torch.bfloat16):
             said = self.judge(normalised(self.jitter(slices)), structure)
         loss = interval_mse(said.float(), dice) + pair_ranking(said.float(), dice, self.unit_text[structure])
         self.optimiser.zero_grad(set_to_none=True)
@@ -263,40 +276,42 @@ class Run:
                 layer.momentum = None
         average.train()
         for samples in islice(batches, count):
-            slices, structure, _ = tensors(samples)
-            with torch.autocast("cpu", dtype=torch.bfloat16):
+            slices, structure, _ = tensors(samples, self.device)
+            with torch.autocast(self.device.type, dtype=torch.bfloat16):
                 average(normalised(self.jitter(slices)), structure)
         average.eval()
 
 
-def tensors(samples: Samples) -> tuple[Tensor, Tensor, Tensor]:
+def tensors(samples: Samples, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
     """Slices [n, 2, h, w] in [0, 1], structure [n], Dice of the whole slice [n]."""
-    slices = torch.from_numpy(samples.slices).permute(0, 3, 1, 2).float().div_(255)
-    shared, given, truth = torch.from_numpy(samples.pixels).float().unbind(1)
-    return slices, torch.from_numpy(samples.structure.astype(np.int64)), 2 * shared / (given + truth)
+    slices = torch.from_numpy(samples.slices).to(device).permute(0, 3, 1, 2).float().div_(255)
+    shared, given, truth = torch.from_numpy(samples.pixels).to(device).float().unbind(1)
+    structure = torch.from_numpy(samples.structure.astype(np.int64)).to(device)
+    return slices, structure, 2 * shared / (given + truth)
 
 
 def normalised(slices: Tensor) -> Tensor:
     """Channels in [0, 1] -> what the network takes."""
-    gain, bias = (torch.tensor(values)[:, None, None] for values in (_GAIN, _BIAS))
+    gain, bias = (torch.tensor(values, device=slices.device)[:, None, None] for values in (_GAIN, _BIAS))
     return slices * gain + bias
 
 
 def export_rival(checkpoint: Path, out: Path) -> ModelCard:
     """Write the model file of a checkpoint (averaged weights) and return its card."""
-    state = torch.load(checkpoint, weights_only=True)
+    state = torch.load(checkpoint, weights_only=True, map_location="cpu")
     settings = json.loads(state["settings"])
     judge = new_rival(settings["depth"])
     judge.load_state_dict(state["average"])
     judge.text = judge.text[: len(STRUCTURES)]
+    full = settings["depth"] == 50 and settings["side_px"] == 256
     card = ModelCard(
         name=out.stem,
-        recipe=RIVAL_RECIPE,
+        recipe=shipped_recipe(settings["side_px"]),
         structures=STRUCTURES,
         trained=frozenset(state["trained"]) & set(STRUCTURES),
         outputs={"dice": "dice"},
         training={
-            "method": "arXiv:2601.14406, reduced",
+            "method": "arXiv:2601.14406" + ("" if full else ", reduced"),
             "samples": state["step"] * settings["batch"],
             "settings": settings,
         },

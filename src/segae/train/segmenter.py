@@ -28,16 +28,17 @@ from segae.train.data import Case, LabelledScan
 log = logging.getLogger("segae.train")
 
 # The grid that the network sees: square slices of `_SIDE` pixels of `_PIXEL_MM`, in the middle of the scan.
-_SIDE, _PIXEL_MM = 128, 4.0
+_SIDE, _PIXEL_MM = 96, 5.0
 _WINDOWS_HU = ((-160.0, 240.0), (-1000.0, 1000.0))
 _CONTEXT_MM = 4.0
+_COVERED_WEIGHT = 8.0
 
 
 @dataclass(frozen=True)
 class Plan:
     """How a network is trained, and when it is kept: `stages` are numbers of steps, the last is the end."""
 
-    stages: tuple[int, ...] = (80, 250, 700)
+    stages: tuple[int, ...] = (150, 400, 1200)
     batch: int = 8
     rate: float = 2e-3
     width: int = 12
@@ -54,7 +55,7 @@ class Segmenter(nn.Module):
         self.up = nn.ModuleList(_block(a + b, a) for a, b in pairwise(w))
         self.out = nn.Conv2d(width, structures, 1)
         assert self.out.bias is not None
-        nn.init.constant_(self.out.bias, -4.0)  # most of a slice is none of it
+        nn.init.constant_(self.out.bias, -3.0)  # most of a slice is none of it
 
     def forward(self, x: Tensor) -> Tensor:
         """Slices [n, c, h, w] -> logits [n, structures, h, w]."""
@@ -142,7 +143,10 @@ def _train(cases: list[Case], out: Path, fold: str, plan: Plan) -> None:
 
 
 def masked_loss(logits: Tensor, truth: Tensor, labelled: Tensor) -> Tensor:
-    """Cross-entropy plus soft Dice of the structures that a slice's case labels.
+    """Cross-entropy plus soft Dice, per structure over the slices whose case labels it.
+
+    What a structure covers weighs more than the rest, or a network that was hardly trained would draw nothing at all:
+    so early stages draw too much.
 
     Parameters
     ----------
@@ -150,14 +154,15 @@ def masked_loss(logits: Tensor, truth: Tensor, labelled: Tensor) -> Tensor:
     labelled : tensor [n, structures]
         1 where the case labels the structure, else 0.
     """
-    known = labelled > 0
-    logits, truth = logits[known], truth[known]
-    said = torch.sigmoid(logits)
-    shared = (said * truth).sum(dim=(1, 2))
-    total = said.sum(dim=(1, 2)) + truth.sum(dim=(1, 2))
-    present = (truth.amax(dim=(1, 2)) > 0).float()
+    known = labelled[:, :, None, None]
+    weight = known * (1 + (_COVERED_WEIGHT - 1) * truth)
+    entropy = functional.binary_cross_entropy_with_logits(logits, truth, weight, reduction="sum")
+    said = torch.sigmoid(logits) * known
+    shared = (said * truth).sum(dim=(0, 2, 3))
+    total = (said + truth * known).sum(dim=(0, 2, 3))
+    present = ((truth * known).amax(dim=(0, 2, 3)) > 0).float()
     dice = ((1 - (2 * shared + 1) / (total + 1)) * present).sum() / present.sum().clamp(min=1)
-    return 10 * functional.binary_cross_entropy_with_logits(logits, truth) + dice
+    return 4 * entropy / (known.sum() * logits[0, 0].numel()).clamp(min=1) + dice
 
 
 def _batches(
@@ -232,7 +237,7 @@ def _predict_all(case: Case, out: Path, fold: str, plan: Plan) -> None:
         network = Segmenter(seen.shape[1] * 3, len(kept["names"]), plan.width)
         network.load_state_dict(kept["network"])
         labels = _predict(network.eval(), kept["names"], scan, seen)
-        _save(labels, case, goal)
+        save_prediction(labels, case, goal)
 
 
 @torch.no_grad()
@@ -264,8 +269,8 @@ def _grid_back(shape: tuple[int, ...], spacing_mm: tuple[float, float, float]) -
     return torch.stack([x, y], dim=-1).float()[None]
 
 
-def _save(labels: npt.NDArray[np.uint8], case: Case, goal: Path) -> None:
-    """On the grid of the case's image; visible only when complete."""
+def save_prediction(labels: npt.NDArray[np.uint8], case: Case, goal: Path) -> None:
+    """Write a labelmap [z, y, x] on the grid of the case's image; the file is visible only when complete."""
     part = goal.with_name(f".{goal.name}")
     volume.save_on_grid(volume.load(case.image, "image").in_source_order(labels), case.image, part)
     part.replace(goal)

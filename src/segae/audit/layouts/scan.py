@@ -1,0 +1,99 @@
+"""Listing folders quickly, and surviving what people keep in them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from segae.errors import AuditError
+
+SUFFIXES = (".nii.gz", ".nii")
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Names in one folder, sorted; hidden ones (and macOS's "._" copies) are left out."""
+
+    folders: tuple[str, ...]
+    files: tuple[str, ...]
+
+
+def list_folder(path: Path, problems: list[str]) -> Listing:
+    """List a folder. What cannot be listed or named becomes a problem."""
+    folders: list[str] = []
+    files: list[str] = []
+    try:
+        with os.scandir(path) as entries:
+            for entry in entries:
+                if entry.name.startswith("."):
+                    continue
+                if not _is_text(entry.name):
+                    problems.append(f"{_printable(entry.path)}: the name is not UTF-8; rename it")
+                    continue
+                try:
+                    (folders if entry.is_dir() else files).append(entry.name)
+                except OSError as error:  # a symbolic link to itself
+                    problems.append(f"{entry.path}: {error.strerror}")
+    except OSError as error:
+        problems.append(f"{path}: {error.strerror}")
+    return Listing(tuple(sorted(folders)), tuple(sorted(files)))
+
+
+def walk(root: Path, depth: int, problems: list[str]) -> Iterator[tuple[Path, Listing, list[str]]]:
+    """Every folder down to `depth` below `root`, parents first.
+
+    Yields
+    ------
+    path : Path
+    listing : Listing
+    descend : list of str
+        Folders that will be entered next; the caller may take some out.
+    """
+    seen = set()
+    waiting = [(root, 0)]
+    while waiting:
+        path, level = waiting.pop()
+        try:
+            status = path.stat()
+        except OSError as error:
+            problems.append(f"{path}: {error.strerror}")
+            continue
+        if (status.st_dev, status.st_ino) in seen:  # a symbolic link to a folder above or beside
+            problems.append(f"{path}: leads to a folder that was seen already")
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        listing = list_folder(path, problems)
+        descend = list(listing.folders) if level < depth else []
+        yield path, listing, descend
+        waiting += [(path / name, level + 1) for name in reversed(descend)]
+
+
+def stem(name: str) -> str | None:
+    """File name without .nii or .nii.gz; None for other files."""
+    for suffix in SUFFIXES:
+        if name.lower().endswith(suffix):
+            return name[: -len(suffix)]
+    return None
+
+
+def require_folder(path: Path) -> None:
+    """Raise AuditError when there is no such folder, or it cannot be listed."""
+    try:
+        with os.scandir(path):
+            pass
+    except OSError as error:
+        raise AuditError(f"dataset: {path} cannot be listed ({error.strerror}).") from error
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _printable(path: str) -> str:
+    return os.fsencode(path).decode(errors="backslashreplace")

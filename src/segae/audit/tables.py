@@ -1,0 +1,128 @@
+"""The results as CSV: for spreadsheets, pandas and polars.
+
+``scores.csv`` has a row a mask, ``matrix.csv`` a row a case and a column a structure (predicted Dice), ``summary.csv``
+a row a structure, ``dataset.csv`` one row for all. Each file is replaced at once. Text that a spreadsheet would take
+for a formula gets an apostrophe before it.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import os
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from segae.audit.results import MaskRow, Results
+from segae.errors import AuditError
+
+SCORES, MATRIX, SUMMARY, DATASET = "scores.csv", "matrix.csv", "summary.csv", "dataset.csv"
+
+_PERCENTILES = (5, 25, 50, 75, 95)
+# What starts a formula somewhere, and the apostrophe itself, so that none is taken for ours.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "'")
+
+_SCORE_COLUMNS: dict[str, Callable[[MaskRow], object]] = {
+    "case": lambda m: m.case_id,
+    "structure": lambda m: m.structure,
+    "name": lambda m: m.name,
+    "dice": lambda m: m.dice,
+    "precision": lambda m: m.precision,
+    "recall": lambda m: m.recall,
+    "raw": lambda m: m.raw,
+    "volume_ml": lambda m: m.volume_ml,
+    "flags": lambda m: " ".join(flag.name for flag in m.flags),
+    "flag_details": lambda m: " ".join(flag.detail for flag in m.flags),
+    "error": lambda m: m.error or "",
+    "image": lambda m: m.image,
+    "mask": lambda m: m.mask,
+    "labels": lambda m: " ".join(map(str, m.labels)),
+    "source": lambda m: m.source,
+    "seconds": lambda m: m.seconds,
+    "model_sha256": lambda m: m.model_sha256,
+}
+
+
+def write_tables(results: Results) -> None:
+    """Write all tables into the audit's folder.
+
+    Raises
+    ------
+    AuditError
+        When they cannot be written; the results themselves are safe.
+    """
+    out = results.out
+    _write(out / SCORES, list(_SCORE_COLUMNS), ([get(m) for get in _SCORE_COLUMNS.values()] for m in results.masks))
+    structures = results.structures()
+    _write(out / MATRIX, ["case", *structures], _matrix(results, structures))
+    by_structure: dict[str, list[MaskRow]] = defaultdict(list)
+    for mask in results.masks:
+        by_structure[mask.structure].append(mask)
+    columns = list(_summary([]))
+    _write(
+        out / SUMMARY,
+        ["structure", *columns],
+        ([name, *_summary(by_structure[name]).values()] for name in structures),
+    )
+    scored = [mask for mask in results.masks if mask.structure]
+    failed = sum(case.error is not None for case in results.cases)
+    _write(
+        out / DATASET,
+        ["cases", "cases_with_errors", "structures", *columns],
+        [[len(results.cases), failed, len(structures), *_summary(scored).values()]],
+    )
+
+
+def _matrix(results: Results, structures: Sequence[str]) -> Iterable[list[object]]:
+    """Predicted Dice; the lowest where a case has several masks of one structure, empty where it has none."""
+    lowest: dict[tuple[str, str], float] = {}
+    for mask in results.masks:
+        key = mask.case_id, mask.structure
+        if not math.isnan(mask.dice):
+            lowest[key] = min(mask.dice, lowest.get(key, math.inf))
+    for case in results.cases:
+        yield [case.case_id, *(lowest.get((case.case_id, name), math.nan) for name in structures)]
+
+
+def _summary(masks: Sequence[MaskRow]) -> dict[str, object]:
+    dice = np.array([mask.dice for mask in masks])
+    volume = np.array([mask.volume_ml for mask in masks if mask.volume_ml > 0])
+    dice = dice[~np.isnan(dice)]
+    row: dict[str, object] = {
+        "masks": len(masks),
+        "failed": sum(mask.error is not None for mask in masks),
+        "empty": sum(any(flag.name == "empty" for flag in mask.flags) for mask in masks),
+        "flagged": sum(bool(mask.flags) for mask in masks),
+        "dice_mean": float(dice.mean()) if dice.size else math.nan,
+    }
+    for name, values in (("dice", dice), ("volume_ml", volume)):
+        for percent in _PERCENTILES:
+            row[f"{name}_p{percent}"] = float(np.percentile(values, percent)) if values.size else math.nan
+    return row
+
+
+def _write(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    fresh = path.with_name(path.name + ".new")
+    try:
+        with fresh.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(header)
+            writer.writerows([_cell(value) for value in row] for row in rows)
+        os.replace(fresh, path)  # noqa: PTH105  a reader sees the old table or the new one
+    except OSError as error:
+        fresh.unlink(missing_ok=True)
+        raise AuditError(
+            f"out: {path} cannot be written ({error.strerror}). The results are safe; make room and give the same "
+            f"command again."
+        ) from error
+
+
+def _cell(value: object) -> object:
+    if isinstance(value, float):
+        return "" if math.isnan(value) else f"{value:.6g}"
+    if isinstance(value, str) and value.startswith(_FORMULA):
+        return f"'{value}"
+    return value

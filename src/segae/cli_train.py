@@ -1,0 +1,121 @@
+"""The commands `segae train` and `segae evaluate`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from segae.errors import ParameterError
+
+
+def add_parsers(commands: Any) -> None:
+    """Add both to argparse's subparsers; their `run` takes the parsed options and returns the exit code."""
+    _add_train(commands.add_parser("train", help="train a judge on your own scans, and write its model file"))
+    _add_evaluate(commands.add_parser("evaluate", help="how well a model's predictions follow the truth"))
+
+
+def _add_train(command: argparse.ArgumentParser) -> None:
+    command.add_argument("data", metavar="DATA", type=Path, help="labelled scans, see docs/training.md")
+    command.add_argument("-o", "--output", type=Path, required=True, help="model file to write (.onnx)")
+    command.add_argument("--work", type=Path, required=True, help="folder for samples, checkpoint and log (8 GB)")
+    command.add_argument("--steps", type=int, default=8000)
+    command.add_argument("--batch", type=int, default=64)
+    command.add_argument("--rate", type=float, default=1.5e-3, help="peak learning rate (default: 1.5e-3)")
+    command.add_argument("--seed", type=int, default=0)
+    command.add_argument("--device", default="auto", help="where torch learns (default: a GPU if there is one)")
+    command.add_argument("--threads", type=int, default=1, help="CPU threads of the network (default: 1)")
+    command.add_argument("--initial", type=Path, help="checkpoint or model file to start from")
+    command.add_argument("--synthetic", type=float, help="share of synthetic scans (default: 0.4 with meshes)")
+    command.add_argument("--unlabelled", type=float, help="share of scans without labels (default: 0.08)")
+    command.add_argument("--predictions", type=Path, help="folder of masks that networks made, CASE_pred_*.nii.gz")
+    command.add_argument("--atlas", type=Path, help="voxelised anatomy (default: in --work, built where missing)")
+    command.add_argument("--hold-out", nargs="*", metavar="CASE", help="cases that only calibrate and measure")
+    command.set_defaults(run=_train)
+
+
+def _train(options: argparse.Namespace) -> int:
+    _require_torch("train")
+    from segae.train import data
+    from segae.train.evaluate import evaluate
+    from segae.train.fit import Settings, fit
+    from segae.train.ship import ship
+
+    held_out = data.held_out(options.data) if options.hold_out is None else tuple(options.hold_out)
+    synthetic, unlabelled = data.usual_shares(options.data)
+    settings = Settings(
+        steps=options.steps,
+        batch=options.batch,
+        rate=options.rate,
+        seed=options.seed,
+        synthetic=synthetic if options.synthetic is None else options.synthetic,
+        unlabelled=unlabelled if options.unlabelled is None else options.unlabelled,
+        leave_out=held_out,
+    )
+    checkpoint = fit(
+        options.data,
+        options.work,
+        settings,
+        threads=options.threads,
+        initial=options.initial,
+        atlas=options.atlas,
+        predictions=options.predictions,
+        device=options.device,
+    )
+    cases = [case for case in data.cases(options.data, "train") if case.name in held_out]
+    ship(checkpoint, options.output, options.output.stem, cases)
+    print(f"{options.output}: written")
+    if cases:
+        evaluate(options.output, cases, options.work / "held_out", threads=options.threads)
+        sys.stdout.write((options.work / "held_out" / "figures.md").read_text())
+    return 0
+
+
+def _add_evaluate(command: argparse.ArgumentParser) -> None:
+    command.add_argument("model", metavar="MODEL", help="model file, or default")
+    command.add_argument("data", metavar="CASES", type=Path, help="labelled scans, see docs/training.md")
+    command.add_argument("--use", default="dev", help="which cases: their column `use` (default: dev)")
+    command.add_argument("--cases", nargs="+", metavar="CASE", help="only these")
+    command.add_argument("-o", "--output", type=Path, required=True, help="folder for figures and tables")
+    command.add_argument("--predictions", type=Path, help="folder of masks that networks made, CASE_pred_*.nii.gz")
+    command.add_argument("--device", default="auto", help='"auto", "cpu", "cuda" or "cuda:N" (default: auto)')
+    command.add_argument("--threads", type=int, help="of each worker")
+    command.add_argument("--workers", type=int, default=1, help="processes that share the cases")
+    command.add_argument("--failures", action="store_true", help="draw the masks that were judged worst")
+    command.set_defaults(run=_evaluate)
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    _require_torch("evaluate")
+    from segae.train import data
+    from segae.train.evaluate import evaluate
+
+    cases = [case for case in data.cases(options.data, options.use) if not options.cases or case.name in options.cases]
+    if not cases:
+        raise ParameterError(f"cases: {options.data} has none with use={options.use!r} among those asked for.")
+    whole = evaluate(
+        options.model,
+        cases,
+        options.output,
+        threads=options.threads,
+        workers=options.workers,
+        device=options.device,
+        predictions=options.predictions,
+    )
+    if options.failures:
+        from segae import Engine
+        from segae.train.failures import draw_failures
+
+        draw_failures(Engine(options.model, options.device), cases, whole, options.output / "failures.png")
+    sys.stdout.write((options.output / "figures.md").read_text())
+    return 0
+
+
+def _require_torch(command: str) -> None:
+    try:
+        import scipy  # noqa: F401
+        import torch  # noqa: F401
+        import tqdm  # noqa: F401
+    except ImportError as error:
+        raise ParameterError(f"{command} needs {error.name}: pip install 'segae[train]'.") from error

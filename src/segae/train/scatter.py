@@ -1,0 +1,59 @@
+"""The picture of an evaluation: predicted against true Dice, one dot a mask, one panel a kind of error."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+if TYPE_CHECKING:
+    from segae.train.evaluate import Row
+
+_SIDE, _LEFT, _TOP, _BELOW = 190, 30, 22, 22
+_COLUMNS = 4
+_DOT, _LINE, _TEXT = (0, 114, 178), (170, 170, 170), (40, 40, 40)
+
+
+def draw_scatter(rows: Sequence[Row], out: Path) -> None:
+    """Write a PNG of the masks' predictions.
+
+    Parameters
+    ----------
+    rows : sequence of Row
+        Of whole masks; those without a prediction are left out.
+    out : Path
+    """
+    kinds = sorted({row.kind for row in rows})
+    panels = [("all", list(rows)), *((kind, [row for row in rows if row.kind == kind]) for kind in kinds)]
+    width, height = _SIDE + _LEFT + 10, _SIDE + _TOP + _BELOW
+    lines = -(-len(panels) // _COLUMNS)
+    # Drawn at twice the size and reduced: dots and lines come out smooth.
+    sheet = Image.new("RGB", (width * min(_COLUMNS, len(panels)) * 2, height * lines * 2), (255, 255, 255))
+    for number, (title, some) in enumerate(panels):
+        corner = (number % _COLUMNS * width * 2, number // _COLUMNS * height * 2)
+        _draw_panel(ImageDraw.Draw(sheet), corner, title, some)
+    sheet.resize((sheet.width // 2, sheet.height // 2), Image.Resampling.LANCZOS).save(out)
+
+
+def _draw_panel(draw: ImageDraw.ImageDraw, corner: tuple[int, int], title: str, rows: Sequence[Row]) -> None:
+    left, top, side = corner[0] + 2 * _LEFT, corner[1] + 2 * _TOP, 2 * _SIDE
+    font = ImageFont.load_default(size=24)
+    said, true = (np.array([getattr(row, key) for row in rows]) for key in ("said", "true"))
+    fits = np.isfinite(said)
+    told = f"{title}, n = {fits.sum()}"
+    if fits.sum() > 2 and said[fits].std() > 0 and true[fits].std() > 0:
+        told += f", r = {np.corrcoef(said[fits], true[fits])[0, 1]:.2f}"
+    draw.text((left, top - 36), told, fill=_TEXT, font=font)
+    draw.rectangle((left, top, left + side, top + side), outline=_LINE)
+    draw.line((left, top + side, left + side, top), fill=_LINE, width=2)
+    for x, y in zip(true[fits], said[fits], strict=True):
+        at = (left + x * side, top + (1 - y) * side)
+        draw.ellipse((at[0] - 3, at[1] - 3, at[0] + 3, at[1] + 3), fill=_DOT)
+    small = ImageFont.load_default(size=20)
+    for share in (0.0, 0.5, 1.0):
+        draw.text((left + share * side - 12, top + side + 4), f"{share:g}", fill=_TEXT, font=small)
+        draw.text((left - 38, top + (1 - share) * side - 12), f"{share:g}", fill=_TEXT, font=small)
+    draw.text((left + side // 2 + 24, top + side + 4), "true Dice", fill=_TEXT, font=small)

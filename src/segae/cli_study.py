@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ def add_parser(commands: Any) -> None:
     command.add_argument("--size", choices=("small", "large"), default="small", help="large wants a GPU")
     command.add_argument("--model", default="default", help="model file (default: the one in the package)")
     command.add_argument("--device", default="cpu", help='torch device of the segmentation network (default: "cpu")')
+    command.add_argument("--seeds", type=int, nargs="+", help="only these; processes can share a study so")
     command.add_argument("--threads", type=int, default=1)
     command.add_argument("--out", type=Path, help="write the table there too (Markdown)")
     command.set_defaults(run=run)
@@ -38,6 +40,8 @@ def run(options: argparse.Namespace) -> int:
     torch.set_num_threads(options.threads)
     options.work.mkdir(parents=True, exist_ok=True)
     size = SIZES[options.size]
+    if options.seeds is not None:
+        size = replace(size, seeds=tuple(options.seeds))
     if options.study == "cost":
         from segae.train.study.cost import run_cost
 

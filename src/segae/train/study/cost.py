@@ -37,7 +37,7 @@ class Setting:
     patch: tuple[int, int, int]
     widths: tuple[int, ...]
     passes: int = 10
-    repeats: int = 3
+    repeats: int = 2
 
 
 SETTINGS = {

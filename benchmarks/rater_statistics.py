@@ -1,14 +1,12 @@
-"""How two experts differ who contoured the same scans, and how `rater` differs from a mask.
+"""How two experts differ who contoured the same scans, and how the kind `rater` differs from a mask.
 
-Reads raters/<scan>_rater{1,2}.nii.gz in the folder SEGAE_DATA, writes benchmarks/results/raters.md.
-Usage: python benchmarks/rater_statistics.py [OUT.md [SCANS]]
+Reads raters/<scan>_rater{1,2}.nii.gz in the folder SEGAE_DATA. benchmarks/rater_fit.py fits with it.
 """
 
 from __future__ import annotations
 
-import os
-import sys
 from collections import defaultdict
+from dataclasses import dataclass
 from pathlib import Path
 
 import nibabel as nib
@@ -17,26 +15,72 @@ from scipy import ndimage
 
 import segae
 from segae import _core
+from segae.perturbation.api import open_scene
+from segae.perturbation.kinds import KINDS
+from segae.perturbation.rater import Experts, drawn_like, experts_on
 
 LAGS_MM = (2.5, 5.0, 10.0, 20.0)
-PAIRS = 200
-CAPTION = [
-    "Measured between two experts / made by `rater` at scale 1: medians over scans (bias: root mean square), in mm.",
-    "bias, spread, p95: of the signed displacement of the surface. plane: its correlation at that distance within a",
-    "slice. slices: that many slices above. ends: first and last slice. Structures by their id in the labelmaps.",
-    "",
-]
-OUT = Path(__file__).parent / "results" / "raters.md"
+LAGS_SLICES = (1, 2, 4)
+_STARTS = 200  # places of a surface that are correlated with others
+_LEAST_PAIRS = 50
+_MARGIN = 8  # voxels around both masks
 
 
-def signed_distance(mask, spacing, at):
+@dataclass(frozen=True)
+class Pair:
+    """What two experts made of one structure, cut out of the scan."""
+
+    scan: str
+    structure: str
+    first: np.ndarray
+    second: np.ndarray
+    spacing: np.ndarray
+    at_border: tuple[bool, bool]  # the scan's first and last slice is one of the structure's: no end was chosen
+
+
+def read_pairs(folder: Path) -> list[Pair]:
+    """Every structure that both experts drew, scan by scan; volumes in LPS [z, y, x]."""
+    names = {segae.structures.get(name).id: name for name in segae.structures.names()}
+    found = []
+    for path in sorted(folder.glob("*_rater1.nii.gz")):
+        images = [nib.as_closest_canonical(nib.load(str(path).replace("rater1", f"rater{i}"))) for i in (1, 2)]
+        volumes = [np.asarray(image.dataobj).transpose()[:, ::-1, ::-1] for image in images]
+        spacing = np.array(images[0].header.get_zooms()[:3][::-1], float)
+        boxes = [ndimage.find_objects(volume) for volume in volumes]
+        for label in np.unique(volumes[0]):
+            if label == 0 or any(np.count_nonzero(volume == label) < 200 for volume in volumes):
+                continue
+            both = [one[int(label) - 1] for one in boxes]
+            low = [min(a.start, b.start) for a, b in zip(*both, strict=True)]
+            high = [max(a.stop, b.stop) for a, b in zip(*both, strict=True)]
+            cut = tuple(slice(max(a - _MARGIN, 0), b + _MARGIN) for a, b in zip(low, high, strict=True))
+            first, second = (np.ascontiguousarray(volume[cut] == label) for volume in volumes)
+            border = (low[0] == 0, high[0] == volumes[0].shape[0])
+            found.append(Pair(path.name.split("_")[0], names[int(label)], first, second, spacing, border))
+    return found
+
+
+def made_by_rater(pair: Pair, seed: int, experts: Experts | None = None) -> np.ndarray:
+    """The first expert's mask, damaged by `rater` at scale 1: by the table, or by other numbers in its place."""
+    scene = open_scene(pair.first, spacing=pair.spacing).scene
+    scene.structure = pair.structure
+    rng = np.random.default_rng(seed)
+    params = drawn_like(experts or experts_on(scene, rng), scene, rng)
+    patch = KINDS["rater"].build(scene, params, 1.0).apply(1.0).patch
+    result = np.zeros(pair.first.shape, bool)
+    place = tuple(slice(o, o + s) for o, s in zip(patch.box.origin, patch.box.shape, strict=True))
+    result[place] = np.asarray(patch.voxels)
+    return result
+
+
+def signed_distance(mask: np.ndarray, spacing: np.ndarray, at: np.ndarray) -> np.ndarray:
     """To the surface, half a voxel beside the centre of the nearest voxel on the other side; negative inside."""
     box = _core.Box((0, 0, 0), mask.shape, spacing)
     squared = _core.signed_squared_distance(np.ascontiguousarray(mask, np.uint8), box, _core.Sides.BOTH, 2)[at]
     return np.sign(squared) * (np.sqrt(np.abs(squared)) - min(spacing) / 2)
 
 
-def surface(mask):
+def surface(mask: np.ndarray) -> np.ndarray:
     """Voxels inside with a face neighbour outside; the end of the array is no surface."""
     wide = np.pad(mask, 1, mode="edge")
     inner = mask.copy()
@@ -48,33 +92,33 @@ def surface(mask):
     return mask & ~inner
 
 
-def statistics(first, second, spacing, rng):
-    """Of `second` against `first`: displacement of the surface, its correlation, and the ends along z."""
-    box = ndimage.find_objects((first | second).astype(int))[0]
-    pad = tuple(slice(max(s.start - 4, 0), s.stop + 4) for s in box)
-    first, second = first[pad], second[pad]
+def statistics(pair: Pair, second: np.ndarray, rng: np.random.Generator) -> dict[str, float]:
+    """Of `second` against the first expert: displacement of the surface, its correlation, and the ends along z."""
+    first, spacing = pair.first, pair.spacing
     here = surface(first)
     # Positive where the second mask is wider. The same distance of the first cancels the grid's own error.
     moved = signed_distance(first, spacing, here) - signed_distance(second, spacing, here)
     places = np.argwhere(here) * spacing
-    bias, spread = moved.mean(), moved.std()
+    bias = moved.mean()
     found = {
-        "dice": 2 * (first & second).sum() / (first.sum() + second.sum()),
+        "radius": float((3 * first.sum() * spacing.prod() / (4 * np.pi)) ** (1 / 3)),
+        "dice": 2 * np.count_nonzero(first & second) / (first.sum() + second.sum()),
         "bias": bias,
-        "spread": spread,
+        "spread": moved.std(),
         "p95": np.quantile(np.abs(moved), 0.95),
-        "depth": -signed_distance(first, spacing, first).min(),
     }
-    start = rng.integers(len(places), size=PAIRS)
+    start = rng.integers(len(places), size=_STARTS)
     by_slice = defaultdict(list)
     for index, place in enumerate(places):
         by_slice[round(place[0] / spacing[0])].append(index)
+    by_slice = {z: np.array(indices) for z, indices in by_slice.items()}
     for lag in LAGS_MM:  # within the slice
         found[f"plane {lag:g}"] = _correlation(moved - bias, places, start, by_slice, spacing, lag, 0, rng)
-    for slices in (1, 2, 4):  # from slice to slice, straight above or below
+    for slices in LAGS_SLICES:  # from slice to slice, straight above or below
         found[f"slices {slices}"] = _correlation(moved - bias, places, start, by_slice, spacing, 0.0, slices, rng)
     ends = [np.flatnonzero(m.any(axis=(1, 2)))[[0, -1]] for m in (first, second)]
-    found["ends"] = np.abs(ends[0] - ends[1]).mean() * spacing[0]
+    for name, one, other, border in zip(("first", "last"), *ends, pair.at_border, strict=True):
+        found[name] = np.nan if border else float(abs(one - other))
     return found
 
 
@@ -83,68 +127,20 @@ def _correlation(moved, places, start, by_slice, spacing, lag, slices, rng):
     products = []
     for index in start:
         other = by_slice.get(round(places[index][0] / spacing[0]) + slices)
-        if not other:
+        if other is None:
             continue
-        away = np.linalg.norm(places[other][:, 1:] - places[index][1:], axis=1)
+        across = places[other][:, 1:] - places[index][1:]
+        away = np.sqrt((across * across).sum(axis=1))
         near = np.flatnonzero(np.abs(away - lag) < 1.3 * max(spacing[1:])) if lag else [int(away.argmin())]
         if len(near) == 0 or (not lag and away.min() > 3.0):
             continue
         products.append(moved[index] * moved[other[rng.choice(near)]])
     variance = moved.var()
-    return np.mean(products) / variance if len(products) > 50 and variance > 0 else np.nan
+    return np.mean(products) / variance if len(products) > _LEAST_PAIRS and variance > 0 else np.nan
 
 
-def pairs(folder, scans):
-    """(structure label, first mask, second mask, spacing) of every structure that both experts drew."""
-    for path in sorted(folder.glob("*_rater1.nii.gz"))[:scans]:
-        images = [nib.as_closest_canonical(nib.load(str(path).replace("rater1", f"rater{i}"))) for i in (1, 2)]
-        labels = [np.asarray(image.dataobj).transpose() for image in images]
-        spacing = np.array(images[0].header.get_zooms()[:3][::-1], float)
-        for label in np.unique(labels[0]):
-            masks = [volume == label for volume in labels]
-            if label and all(m.sum() > 200 for m in masks):
-                yield path.name.split("_")[0], int(label), *masks, spacing
-
-
-def main(out: Path, scans: int) -> None:
-    folder = Path(os.environ["SEGAE_DATA"]) / "raters"
-    rng = np.random.default_rng(0)
-    people, made = defaultdict(list), defaultdict(list)
-    for i, (_, label, first, second, spacing) in enumerate(pairs(folder, scans)):
-        people[label].append(statistics(first, second, spacing, rng))
-        synthetic = segae.perturb(first, "rater", severity=1 / 3, spacing=spacing, seed=i).astype(bool)
-        made[label].append(statistics(first, synthetic, spacing, rng))
-    lines = [*CAPTION, *table(people, made)]
-    out.parent.mkdir(exist_ok=True)
-    out.write_text("\n".join(lines) + "\n")
-    print("\n".join(lines))
-
-
-def table(people, made):
-    """One row a structure: measured / `rater`."""
-    keys = list(next(iter(people.values()))[0])
-    keys = [k for k in keys if k != "depth"]
-    lines = [
-        "| structure | n | depth mm | " + " | ".join(keys) + " |",
-        "|---|--:|--:|" + "--:|" * len(keys),
-    ]
-    for label in sorted(people):
-        cells = [f"{_median(people[label], k):.2f} / {_median(made[label], k):.2f}" for k in keys]
-        cells[1] = f"{_rms(people[label], 'bias'):.2f} / {_rms(made[label], 'bias'):.2f}"
-        lines.append(
-            f"| {label} | {len(people[label])} | {_median(people[label], 'depth'):.1f} | " + " | ".join(cells) + " |"
-        )
-    return lines
-
-
-def _median(rows, key):
-    values = [row[key] for row in rows if np.isfinite(row[key])]
-    return float(np.median(values)) if values else np.nan
-
-
-def _rms(rows, key):
-    return float(np.sqrt(np.mean([row[key] ** 2 for row in rows])))
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else OUT, int(sys.argv[2]) if len(sys.argv) > 2 else 20)
+def end_shares(rows: list[dict[str, float]]) -> np.ndarray:
+    """Share of the ends that are 0, 1, 2, and 3 or more slices apart; nan without any that was chosen."""
+    slices = np.array([row[end] for row in rows for end in ("first", "last")])
+    slices = slices[np.isfinite(slices)]
+    return np.array([np.mean(slices == 0), np.mean(slices == 1), np.mean(slices == 2), np.mean(slices > 2)])

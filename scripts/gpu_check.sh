@@ -25,9 +25,16 @@ emulate() {
   local suffix
   suffix=$(python -c 'import sysconfig; print(sysconfig.get_config_var("EXT_SUFFIX"))')
   g++ -shared -fsanitize=address,undefined "$work"/objects/*.o -o "$work/segae/_core$suffix" -lpthread
+  # An editable install of segae comes before PYTHONPATH unless its finder is taken out.
+  cat >"$work/sitecustomize.py" <<'EOF'
+import sys
+sys.meta_path[:] = [finder for finder in sys.meta_path if type(finder).__name__ != "ScikitBuildRedirectingFinder"]
+EOF
   # numpy and Python keep memory to the end: leaks are not looked for.
-  LD_PRELOAD="$(g++ -print-file-name=libasan.so) $(g++ -print-file-name=libstdc++.so)" ASAN_OPTIONS=detect_leaks=0 \
-    PYTHONPATH="$work" python -m pytest -q tests/test_perturb_cuda.py
+  export LD_PRELOAD ASAN_OPTIONS=detect_leaks=0 PYTHONPATH="$work"
+  LD_PRELOAD="$(g++ -print-file-name=libasan.so) $(g++ -print-file-name=libstdc++.so)"
+  python -c 'from segae import _core; assert _core.cuda_devices() == ["emulated"], _core.__file__'
+  python -m pytest -q tests/test_perturb_cuda.py
 }
 
 if nvidia-smi -L >/dev/null 2>&1; then

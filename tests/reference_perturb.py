@@ -318,7 +318,24 @@ def split(p, mask, spacing, image, labelmap):
     return mask & ((distance_to(other, spacing) > p["reach_mm"] * TIE) | other)
 
 
+def _with_ends(p, mask, spacing):
+    """The first and last slice lost, or going on ever smaller."""
+    result = mask.copy()
+    slices = np.flatnonzero(mask.any(axis=(1, 2)))
+    for end, further, mm in zip(slices[[0, -1]], (-1, 1), p["ends_mm"], strict=True):
+        count = int(np.floor(p["scale"] * mm / spacing[0] + 0.5))
+        for k in range(-count):
+            result[end - further * k] = False
+        outline = signed_distance(mask[end][None], np.array([1.0, *spacing[1:]]))[0]
+        for k in range(1, count + 1):
+            w = k / (2 * count + 2)
+            if 0 <= end + further * k < len(mask):
+                result[end + further * k] = (1 - w) * outline - w * outline.min() <= 1e-4
+    return result
+
+
 def rater(p, mask, spacing, *_):
+    mask = _with_ends(p, mask, spacing)
     across = [0.0, p["slice_grid_mm"], p["slice_grid_mm"]]
     push = p["bias_mm"] + p["smooth_mm"] * noise(mask.shape, spacing, p["seed"], [p["smooth_grid_mm"]] * 3)
     push = push + p["slice_mm"] * noise(mask.shape, spacing, p["seed"] + 1, across)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -12,8 +14,9 @@ from hypothesis import strategies as st
 from reference_perturb import TWINS, reference
 
 import segae
-from segae.errors import GridMismatchError, ParameterError, VolumeError
+from segae.errors import GridMismatchError, ParameterError, UnknownStructureError, VolumeError
 from segae.perturbation import KINDS, UnreachableError, mixture
+from segae.perturbation.rater import fitted
 
 SPACING = (2.0, 0.9, 0.8)
 ALL = sorted(KINDS)
@@ -167,6 +170,52 @@ def test_mirror_of_a_mirror_is_the_mask():
 def test_leak_prefers_tissue_like_the_mask(case):
     grown = (one(case, "leak", severity=0.3, seed=3).mask - case["mask"]).astype(bool)
     assert np.count_nonzero(grown & (case["labelmap"] >= 2)) > 0.5 * np.count_nonzero(grown)
+
+
+@pytest.mark.parametrize("ends_mm", [[2.5, 5.0], [-5.0, 2.5], [6.0, -2.5], [-100.0, -100.0], [100.0, 0.0]])
+def test_rater_moves_the_ends(case, ends_mm):
+    quiet = {"kind": "rater", "axis": 0, "bias_mm": 0.0, "smooth_mm": 0.01, "smooth_grid_mm": 8.0, "slice_mm": 0.01}
+    params = quiet | {"slice_grid_mm": 8.0, "seed": 1, "ends_mm": ends_mm, "scale": 1.0}
+    made = segae.perturb(case["mask"], params=params, spacing=SPACING)
+    before, after = (np.flatnonzero(m.any(axis=(1, 2)))[[0, -1]] for m in (case["mask"], made))
+    for end, moved, way, mm in zip(before, after, (-1, 1), ends_mm, strict=True):
+        if abs(mm) < 10:
+            assert moved - end == way * int(np.floor(mm / SPACING[0] + 0.5))
+    assert made.any()  # a slice is left, however much is to go
+    assert after[0] >= 0
+
+
+def test_rater_draws_what_was_measured_for_the_structure(case):
+    made = [one(case, "rater", severity=1 / 3, seed=2, structure=name).params for name in ("mandible", "Parotid_L")]
+    table = {name: row for row in fitted() for name in row.structures}
+    for params, name in zip(made, ("mandible", "parotid_left"), strict=True):
+        assert params["smooth_grid_mm"] == table[name].smooth_grid_mm
+    assert one(case, "rater", severity=1 / 3, seed=2).params["smooth_grid_mm"] in {r.smooth_grid_mm for r in fitted()}
+    with pytest.raises(UnknownStructureError, match="mandibel"):
+        one(case, "rater", severity=0.3, structure="mandibel")
+
+
+def test_rater_without_ends_is_replayed_as_before(case):
+    made = one(case, "rater", severity=0.3, seed=4).params
+    without = {name: value for name, value in made.items() if name != "ends_mm"}
+    expected = segae.perturb(case["mask"], params=made | {"ends_mm": [0.0, 0.0]}, spacing=SPACING)
+    assert np.array_equal(segae.perturb(case["mask"], params=without, spacing=SPACING), expected)
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_known_parameters_give_known_bytes(case, kind):
+    """On every machine and in every version: whoever keeps parameters instead of masks relies on it."""
+    params, digest = json.loads((Path(__file__).parent / "perturb_bytes.json").read_text())[kind]
+    made = segae.perturb(case["mask"], params=params, **around(case))
+    assert hashlib.sha256(np.packbits(made).tobytes()).hexdigest()[:16] == digest
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_target_on_one_voxel_is_out_of_reach_not_a_crash(seed):
+    mask = np.zeros((3, 5, 5), np.uint8)
+    mask[1, 2, 2] = 1
+    with pytest.raises(UnreachableError):
+        segae.perturb(mask, "drop_part", target_dice=0.7, seed=seed, spacing=(1.0, 2.0, 3.0))
 
 
 # --- one mask, any mask ------------------------------------------------------------------------------------------

@@ -27,6 +27,7 @@ def add_parser(commands: Any) -> None:
     command.add_argument("--label", type=int, default=1, help="value of the structure in MASK; default 1")
     command.add_argument("--image", metavar="CT", help="CT in HU on the mask's grid; `leak` needs it")
     command.add_argument("--labelmap", metavar="LABELS", help="neighbours; `swap`, `merge` and `split` need it")
+    command.add_argument("--structure", metavar="NAME", help="what the mask shows; `rater` knows ten structures")
     command.add_argument("-o", "--output", type=Path, metavar="OUT", help="the damaged mask (.nii.gz)")
     command.add_argument("--params-out", type=Path, metavar="JSON", help="what was done, to be done again")
     command.add_argument("--gallery", type=Path, metavar="PNG", help="picture of every kind at three severities")
@@ -49,7 +50,9 @@ def _gallery(options: argparse.Namespace) -> None:
     from segae.perturbation.api import open_scene
     from segae.perturbation.gallery import draw_gallery
 
-    opened = open_scene(options.mask, image=options.image, labelmap=options.labelmap, label=options.label)
+    opened = open_scene(
+        options.mask, image=options.image, labelmap=options.labelmap, structure=options.structure, label=options.label
+    )
     draw_gallery(opened.scene, options.gallery, options.seed)
 
 
@@ -58,7 +61,7 @@ def _perturb(options: argparse.Namespace) -> None:
     from segae.perturbation.api import perturb_again
     from segae.volume import save_on_grid
 
-    common = {"image": options.image, "labelmap": options.labelmap, "label": options.label}
+    common = {name: getattr(options, name) for name in ("image", "labelmap", "structure", "label")}
     if options.params:
         made = perturb_again(options.mask, json.loads(options.params.read_text()), **common)
     else:

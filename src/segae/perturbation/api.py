@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from segae import _core
+from segae import _core, structures
 from segae.errors import ParameterError
 from segae.perturbation.device import OnDevice, open_device
 from segae.perturbation.draw import replay, with_dice, with_severity
@@ -62,6 +62,7 @@ def perturb(
     params: Mapping[str, Any] | None = None,
     image: object | None = None,
     labelmap: object | None = None,
+    structure: str | None = None,
     affine: npt.ArrayLike | None = None,
     spacing: Sequence[float] | None = None,
     axes: str = "zyx",
@@ -90,6 +91,8 @@ def perturb(
         The CT in HU; needed by `leak`.
     labelmap : like `mask`, optional
         The neighbouring structures; needed by `swap`, `merge` and `split`. Values 0 to 4095.
+    structure : str, optional
+        Its name: `rater` then draws what experts make of that structure, where it was measured.
     affine, spacing, axes
         Geometry of bare arrays, as in `segae.score`.
     label : int
@@ -109,6 +112,7 @@ def perturb(
     ------
     ParameterError
         For an unknown kind, a target out of the kind's reach (says the range), a missing image or labelmap.
+    UnknownStructureError
     VolumeError, GridMismatchError
     DeviceError
         When the arrays lie elsewhere than `device` says or apart, or segae was built without CUDA.
@@ -117,6 +121,7 @@ def perturb(
         mask,
         image=image,
         labelmap=labelmap,
+        structure=structure,
         affine=affine,
         spacing=spacing,
         axes=axes,
@@ -142,6 +147,7 @@ def perturb_many(
     seed: int | np.random.Generator = 0,
     image: object | None = None,
     labelmap: object | None = None,
+    structure: str | None = None,
     affine: npt.ArrayLike | None = None,
     spacing: Sequence[float] | None = None,
     axes: str = "zyx",
@@ -153,7 +159,7 @@ def perturb_many(
 
     Parameters
     ----------
-    mask, severity, image, labelmap, affine, spacing, axes, label, threads, device
+    mask, severity, image, labelmap, structure, affine, spacing, axes, label, threads, device
         As in `perturb`.
     n : int
         How many.
@@ -171,7 +177,7 @@ def perturb_many(
 
     Raises
     ------
-    ParameterError, VolumeError, GridMismatchError, DeviceError
+    ParameterError, UnknownStructureError, VolumeError, GridMismatchError, DeviceError
     """
     if n < 0:
         raise ParameterError(f"n: expected a number of variants, got {n}.")
@@ -187,6 +193,7 @@ def perturb_many(
         mask,
         image=image,
         labelmap=labelmap,
+        structure=structure,
         affine=affine,
         spacing=spacing,
         axes=axes,
@@ -273,6 +280,7 @@ def open_scene(
     *,
     image: object | None = None,
     labelmap: object | None = None,
+    structure: str | None = None,
     affine: npt.ArrayLike | None = None,
     spacing: Sequence[float] | None = None,
     axes: str = "zyx",
@@ -305,6 +313,7 @@ def open_scene(
         image=array("image", scan),
         image_scale=(1.0, 0.0) if scan is None else (scan.slope, scan.intercept),
         labelmap=array("labelmap", others.get("labelmap")),
+        structure=None if structure is None else structures.get(structure).name,
     )
     return Opened(grid, scene, lent)
 

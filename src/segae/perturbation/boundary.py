@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from segae import _core
@@ -38,11 +40,25 @@ _UNEVEN_PARAMETERS = {
 }
 
 
-def _wide_enough(scene: Scene, target_dice: float) -> float:
-    """Brunn and Minkowski: of all bodies of one volume the ball grows least."""
+def _thickness_mm(scene: Scene) -> float:
+    """Volume over surface, from the outermost layers of voxels; their centres lie half a voxel inside the boundary."""
+    near = 2.0 * max(scene.spacing_mm)
+    box, squared = scene.squared(_core.Sides.INSIDE, 0.0)
+    rim = int(_core.count_in_rows(box, squared, -near * near * (1 + 1e-6), -1e-12, scene.threads).sum())
+    return scene.voxels / max(rim, 1) * (near - min(scene.spacing_mm) / 2.0)
+
+
+def _wide_enough(scene: Scene, _params: Params, target_dice: float) -> float:
+    """Brunn and Minkowski: of all bodies of one volume the ball grows least. Mostly the surface says less."""
     target = max(target_dice - 0.02, 0.01)
-    growth: float = ((2.0 - target) / target) ** (1.0 / 3.0)
-    return scene.sphere_mm * (growth - 1.0) + 2.0 * max(scene.spacing_mm)
+    growth = (2.0 - target) / target
+    ball: float = scene.sphere_mm * (growth ** (1.0 / 3.0) - 1.0) + 2.0 * max(scene.spacing_mm)
+    return min(ball, 1.1 * _thickness_mm(scene) * (growth - 1.0) + max(scene.spacing_mm))
+
+
+def _at_once(_scene: Scene, _params: Params, _target_dice: float) -> float:
+    """Levels of all strengths cost as much as those of a weak one."""
+    return math.inf
 
 
 ERODE = Kind(
@@ -53,6 +69,7 @@ ERODE = Kind(
     strength="radius_mm",
     draw=lambda scene, _rng: ({}, 0.95 * scene.depth_mm),
     build=lambda scene, params, most: _moved_evenly(scene, params, most, outside=False),
+    enough=_at_once,
     finer=_uneven,
 )
 
@@ -142,6 +159,7 @@ SMOOTH = Kind(
     strength="amount",
     draw=lambda scene, rng: ({"sigma_mm": between(rng, 0.2, 0.7) * scene.depth_mm}, 1.0),
     build=_smooth,
+    enough=_at_once,
 )
 
 
@@ -162,6 +180,12 @@ def noisy(scene: Scene, most: float, noise: list[_core.Noise], bias: float, spre
     )
     level = _core.levels(box, scene.mask_in(box), rule, squared=squared, threads=scene.threads)
     return LevelError(scene, box, level, most)
+
+
+def _noisy_enough(scene: Scene, spread: float, target_dice: float) -> float:
+    """For `noisy` without bias: a normal displacement of spread s takes in and loses 0.4 s from each mm2 of surface."""
+    # Fields of few waves may be weak where the surface is.
+    return 1.8 * (1.0 - target_dice) * _thickness_mm(scene) / (0.4 * spread)
 
 
 def _draw_jitter(scene: Scene, rng: np.random.Generator) -> tuple[Params, float]:
@@ -185,10 +209,11 @@ JITTER = Kind(
     strength="amplitude_mm",
     draw=_draw_jitter,
     build=_jitter,
+    enough=lambda scene, _params, target_dice: _noisy_enough(scene, 1.0, target_dice),
 )
 
 
-_WORST_SLICE_MM = 15.0  # nobody contours a slice worse
+_WORST_SLICE_MM = 8.0  # nobody contours a slice worse
 
 
 def _draw_slicewise(scene: Scene, rng: np.random.Generator) -> tuple[Params, float]:
@@ -211,7 +236,12 @@ def _slicewise(scene: Scene, params: Params, most: float) -> Error:
         _core.Noise(params["seed"], grid(params["wide_mm"]), 1.0 - share),
         _core.Noise(params["seed"] + 1, grid(params["fine_mm"]), share),
     ]
-    return noisy(scene, most, noise, 0.0, float(np.hypot(1.0 - share, share)))
+    return noisy(scene, most, noise, 0.0, _slice_spread(share))
+
+
+def _slice_spread(fine_share: float) -> float:
+    wide_share = 1.0 - fine_share
+    return math.sqrt(wide_share * wide_share + fine_share * fine_share)  # hypot is not the same everywhere
 
 
 SLICEWISE = Kind(
@@ -223,9 +253,10 @@ SLICEWISE = Kind(
         "fine_mm": "the same for its trembling; [0.1, 0.25] x extent in the plane",
         "fine_share": "of the trembling in the error; [0.1, 0.5]",
         "seed": "of the noise fields",
-        "amplitude_mm": "of the boundary's displacement; (0, deepest point / 2], at most 15",
+        "amplitude_mm": "of the boundary's displacement; (0, deepest point / 2], at most 8",
     },
     strength="amplitude_mm",
     draw=_draw_slicewise,
     build=_slicewise,
+    enough=lambda scene, params, target_dice: _noisy_enough(scene, _slice_spread(params["fine_share"]), target_dice),
 )

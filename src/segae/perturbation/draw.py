@@ -59,7 +59,7 @@ def met(
 
 def nearest(scene: Scene, kind: Kind, params: Params, strongest: float, target_dice: float) -> Outcome:
     """Apply an error as near to a Dice as it can come. A weak error is prepared first: that costs less."""
-    first = kind.enough(scene, target_dice) if kind.enough else 0.3 * strongest
+    first = kind.enough(scene, params, target_dice) if kind.enough else 0.3 * strongest
     if first < strongest:
         outcome = kind.build(scene, params, first).nearest(target_dice)
         if abs(outcome.dice - target_dice) <= TOLERANCE:

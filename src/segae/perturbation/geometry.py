@@ -13,6 +13,7 @@ from segae.perturbation.kind import Kind, Params, between, direction, noise_seed
 from segae.perturbation.scene import Bytes, Patch, Scene
 
 _FARTHEST_TURN = 0.41421356  # tan(45 degrees / 2)
+_THICKEST_SLICE_MM, _WIDEST_STEP_MM = 30.0, 40.0  # nobody annotates a long structure more coarsely
 
 
 def warped(
@@ -42,8 +43,11 @@ def warped(
 
 def _about(centre: npt.NDArray[np.float64], matrix: npt.NDArray[np.float64]) -> _core.Map:
     """The map p -> centre + matrix (p - centre)."""
-    offset = centre - matrix @ centre
-    return _core.Map(matrix=matrix.ravel().tolist(), offset_mm=offset.tolist())
+    # Summed one by one: a library's product may round otherwise on another machine.
+    offset = [
+        float(c - (a * centre[0] + b * centre[1] + d * centre[2])) for c, (a, b, d) in zip(centre, matrix, strict=True)
+    ]
+    return _core.Map(matrix=matrix.ravel().tolist(), offset_mm=offset)
 
 
 def _draw_shift(scene: Scene, rng: np.random.Generator) -> tuple[Params, float]:
@@ -185,7 +189,7 @@ def _draw_staircase(scene: Scene, rng: np.random.Generator) -> tuple[Params, flo
     return {
         "axes": [True, False, False] if thick else [True, True, True],
         "from_mm": [short(a - rng.random() * e) for a, e in zip(low, scene.extent_mm, strict=True)],
-    }, 0.8 * scene.extent_mm[0] if thick else 2.0 * scene.depth_mm
+    }, min(0.8 * scene.extent_mm[0], _THICKEST_SLICE_MM) if thick else 2.0 * scene.depth_mm
 
 
 def _staircase(scene: Scene, params: Params, most: float) -> Error:
@@ -205,7 +209,7 @@ STAIRCASE = Kind(
     parameters={
         "axes": "which axes z, y, x are coarse: the first (thick slices) or all (low resolution)",
         "from_mm": "where the cells begin, z, y, x from the volume's first voxel in LPS",
-        "cell_mm": "size of a cell; (0, 0.8 x extent] for thick slices, (0, 2 x deepest point] for low resolution",
+        "cell_mm": "size of a cell; (0, 0.8 x extent], at most 30, for thick slices, (0, 2 x deepest point] otherwise",
     },
     strength="cell_mm",
     draw=_draw_staircase,
@@ -248,12 +252,12 @@ INTERPOLATE = Kind(
     parameters={
         "axis": "slices lie across this axis of the volume in LPS [z, y, x]; 0",
         "first, last": "annotated slices at the two ends, indices in the volume in LPS",
-        "step_mm": "distance of annotated slices, rounded to slices one by one; (0, extent / 2]",
+        "step_mm": "distance of annotated slices, rounded to slices one by one; (0, extent / 2], at most 40",
     },
     strength="step_mm",
     draw=lambda scene, _rng: (
         {"axis": 0, "first": int(scene.begin[0]), "last": int(scene.end[0]) - 1},
-        max(scene.extent_mm[0] / 2.0, 2.0 * scene.spacing_mm[0]),
+        max(min(scene.extent_mm[0] / 2.0, _WIDEST_STEP_MM), 2.0 * scene.spacing_mm[0]),
     ),
     build=_interpolate,
 )

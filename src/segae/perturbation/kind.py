@@ -32,8 +32,9 @@ class Kind:
     build : (scene, parameters, most) -> Error
         Prepares strengths up to `most`; what is prepared costs more the larger that is.
     needs : "image", "labelmap" or None
-    enough : (scene, target Dice) -> strength, optional
-        No larger strength can be needed to reach that Dice, unless the volume's border is in the way.
+    enough : (scene, parameters, target Dice) -> strength, optional
+        Hardly ever is a larger strength needed for that Dice. For kinds that cost more the stronger they are prepared;
+        infinity where the cost is the same.
     finer : (scene, parameters, rng) -> parameters, optional
         For targets that fall between two steps of the Dice: nearly the same error without the steps.
     """
@@ -45,7 +46,7 @@ class Kind:
     draw: Callable[[Scene, np.random.Generator], tuple[Params, float]]
     build: Callable[[Scene, Params, float], Error]
     needs: Literal["image", "labelmap"] | None = None
-    enough: Callable[[Scene, float], float] | None = None
+    enough: Callable[[Scene, Params, float], float] | None = None
     finer: Callable[[Scene, Params, np.random.Generator], Params] | None = None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -112,6 +113,7 @@ TRUNCATE = Kind(
     strength="depth_mm",
     draw=_draw_truncate,
     build=_truncate,
+    enough=lambda *_: math.inf,  # levels of all strengths cost as much as those of a weak one
     finer=tilted,
 )
 
@@ -159,7 +161,7 @@ def _draw_drop_part(scene: Scene, rng: np.random.Generator) -> tuple[Params, flo
     else:
         place, way = None, direction(rng)
         first, last = span_along(scene, way)
-        reach = last - first
+        reach = max(last - first, *scene.spacing_mm)  # one voxel has no extent between centres
     return {
         "centre_mm": None if place is None else list(place),
         "normal": None if way is None else list(way),

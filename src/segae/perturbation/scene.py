@@ -50,6 +50,8 @@ class Scene:
         On the same grid.
     truth : Whole or Patch, optional
         What results are compared with; default: `mask` itself.
+    structure : str, optional
+        Canonical name.
     """
 
     mask: Whole | Patch
@@ -60,6 +62,7 @@ class Scene:
     image_scale: tuple[float, float] = (1.0, 0.0)
     labelmap: Any = None
     truth: Whole | Patch | None = None
+    structure: str | None = None
     _cuts: dict[tuple[Any, ...], Bytes] = field(default_factory=dict, repr=False)
 
     @cached_property

@@ -15,7 +15,7 @@ Float64 = npt.NDArray[np.float64]
 # Below this recall, dividing by it says nothing about the structure's true area.
 _LEAST_RECALL = 0.1
 # What a model tells of the whole mask, against what its slices add up to; chosen on held-out training scans.
-WHOLE_SHARE = 0.5
+WHOLE_SHARE = 0.25
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from segae import cli_audit, cli_compare, cli_perturb, cli_train
+from segae import cli_audit, cli_compare, cli_perturb, cli_study, cli_train
 from segae.errors import DeviceError, ParameterError, SegaeError, UnknownStructureError
 
 _WRONG_USAGE = (DeviceError, ParameterError, UnknownStructureError)
@@ -52,6 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_convert(commands)
     cli_perturb.add_parser(commands)
     cli_train.add_parsers(commands)
+    cli_study.add_parser(commands)
     cli_audit.add_parser(commands)
     cli_compare.add_parser(commands)
     _add_doctor(commands)

@@ -1,4 +1,4 @@
-"""What goes with `segae train`: ``python -m segae.train export | segment | redraw | synth | text``."""
+"""What goes with `segae train`: ``python -m segae.train rival | export | segment | redraw | synth | text``."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one subcommand and return its exit code."""
     parser = argparse.ArgumentParser(prog="python -m segae.train", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
+    _add_rival(commands.add_parser("rival", help="train the paper's recipe, reduced, on the same samples"))
     _add_export(commands.add_parser("export", help="write the model file of a checkpoint"))
     _add_segment(commands.add_parser("segment", help="segmentation networks at several stages, and their predictions"))
     _add_redraw(commands.add_parser("redraw", help="masks that a judge itself would draw, as errors to learn from"))
@@ -18,6 +19,53 @@ def main(arguments: list[str] | None = None) -> int:
     _add_text(commands.add_parser("text", help="how similar the names of structures look to the network"))
     chosen = parser.parse_args(arguments)
     return int(chosen.run(chosen))
+
+
+def _add_rival(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data", type=Path, required=True, help="labelled scans, see docs/training.md")
+    parser.add_argument("--work", type=Path, required=True, help="folder for samples, checkpoint and log (3 GB)")
+    parser.add_argument("--out", type=Path, required=True, help="model file to write")
+    parser.add_argument("--samples", type=int, default=40_000, help="samples to learn from, repeats counted")
+    parser.add_argument("--rate", type=float, default=5e-4, help="peak learning rate (default: 5e-4)")
+    parser.add_argument("--depth", type=int, choices=(18, 34, 50, 101, 152), default=18, help="of the ResNet")
+    parser.add_argument("--side", type=int, default=128, help="pixels of its input (default: 128; published: 256)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="auto", help="where torch learns (default: a GPU if there is one)")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--synthetic", type=float, help="share of synthetic scans (default: 0.4 with meshes)")
+    parser.add_argument("--unlabelled", type=float, help="share of scans without labels (default: 0.08)")
+    parser.add_argument("--predictions", type=Path, help="folder of masks that networks made, CASE_pred_*.nii.gz")
+    parser.add_argument("--atlas", type=Path, help="voxelised anatomy (default: in --work, built where missing)")
+    parser.add_argument("--hold-out", nargs="*", metavar="CASE", help="cases to keep out of training")
+    parser.set_defaults(run=_rival)
+
+
+def _rival(chosen: argparse.Namespace) -> int:
+    from segae.train import data
+    from segae.train.rival import Settings, export_rival, fit_rival
+
+    synthetic, unlabelled = data.usual_shares(chosen.data)
+    settings = Settings(
+        samples=chosen.samples,
+        rate=chosen.rate,
+        depth=chosen.depth,
+        side_px=chosen.side,
+        seed=chosen.seed,
+        synthetic=synthetic if chosen.synthetic is None else chosen.synthetic,
+        unlabelled=unlabelled if chosen.unlabelled is None else chosen.unlabelled,
+        leave_out=data.held_out(chosen.data) if chosen.hold_out is None else tuple(chosen.hold_out),
+    )
+    checkpoint = fit_rival(
+        chosen.data,
+        chosen.work,
+        settings,
+        threads=chosen.threads,
+        atlas=chosen.atlas,
+        predictions=chosen.predictions,
+        device=chosen.device,
+    )
+    export_rival(checkpoint, chosen.out)
+    return 0
 
 
 def _add_export(parser: argparse.ArgumentParser) -> None:

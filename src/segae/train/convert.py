@@ -83,11 +83,15 @@ def _read_state(path: Path) -> _State:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # zip, pickle and torch errors have no common base
         raise ModelFileError(
-            f"checkpoint: {path} is no plain state dict ({type(error).__name__}: {str(error).splitlines()[0]}). "
-            f"Nothing in it was run."
+            f"checkpoint: {path} is no plain state dict ({_told(error)}). Nothing in it was run."
         ) from error
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+    if not isinstance(state, dict):
         raise ModelFileError(f"checkpoint: {path} holds a {type(state).__name__}, not a dict of tensors.")
+    for key, value in state.items():
+        if not isinstance(key, str) or not isinstance(value, Tensor):
+            raise ModelFileError(
+                f"checkpoint: entry {key!r} of {path} is a {type(value).__name__}; expected nothing but named tensors."
+            )
     return {key: value for key, value in state.items() if not key.startswith(_UNUSED)}
 
 
@@ -139,6 +143,11 @@ def _load_storage(data: bytes) -> Any:
     return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
 
 
+def _told(error: Exception) -> str:
+    """Kind of an error and the first line of what it says; torch adds paragraphs on how to trust a file."""
+    return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+
+
 def _read_embeddings(path: Path) -> dict[int, Tensor]:
     if not path.is_file():
         raise ModelFileError(f"embeddings: no such file: {path}.")
@@ -147,13 +156,13 @@ def _read_embeddings(path: Path) -> dict[int, Tensor]:
             table = _TensorsOnly(file).load()
     except Exception as error:  # a hostile pickle can fail in any way
         raise ModelFileError(
-            f"embeddings: {path} holds more than tensors, or is damaged ({type(error).__name__}: {error}). "
-            f"Nothing in it was run."
+            f"embeddings: {path} holds more than tensors, or is damaged ({_told(error)}). Nothing in it was run."
         ) from error
     if not isinstance(table, dict) or not table:
         raise ModelFileError(f"embeddings: {path} holds a {type(table).__name__}, not a dict of class id -> tensor.")
     for key, value in table.items():
-        if not isinstance(key, int) or not isinstance(value, Tensor) or tuple(value.shape) != (1, TEXT_WIDTH):
+        whole = isinstance(key, int) and not isinstance(key, bool) and key >= 0
+        if not whole or not isinstance(value, Tensor) or tuple(value.shape) != (1, TEXT_WIDTH):
             shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
             raise ModelFileError(f"embeddings: entry {key!r} is {shape}; expected a class id and (1, {TEXT_WIDTH}).")
     return {key: value.float() for key, value in table.items()}

@@ -20,6 +20,7 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from segae.errors import DeviceError
+from segae.recipe import Recipe
 from segae.train import data, feed
 from segae.train.data import HELD_OUT
 from segae.train.losses import Targets, dice_of, judge_loss
@@ -120,7 +121,7 @@ def fit(
         As torch names it; "auto" takes a GPU where there is one.
     """
     work.mkdir(parents=True, exist_ok=True)
-    _log_to(work / "fit.log")
+    log_to(work / "fit.log")
     torch.manual_seed(settings.seed)
     source = Mixture(
         folder,
@@ -145,7 +146,7 @@ def fit(
     return work / CHECKPOINT
 
 
-def _log_to(file: Path) -> None:
+def log_to(file: Path) -> None:
     """Write the figures of a run to a file and to the terminal, whatever the program's own logging."""
     for handler in (logging.FileHandler(file), logging.StreamHandler()):
         handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
@@ -343,9 +344,9 @@ class Jitter:
     Normal numbers are dear: one field of grain is drawn once, and turned and shared out anew for every batch.
     """
 
-    def __init__(self, batch: int, device: torch.device) -> None:
-        image = torch.tensor([float(channel.source == "image") for channel in RECIPE.channels])[:, None, None]
-        grain = torch.randn(batch, len(RECIPE.channels), *RECIPE.size_px) * image
+    def __init__(self, batch: int, device: torch.device, recipe: Recipe = RECIPE) -> None:
+        image = torch.tensor([float(channel.source == "image") for channel in recipe.channels])[:, None, None]
+        grain = torch.randn(batch, len(recipe.channels), *recipe.size_px) * image
         self._image = image.to(device)
         self._grain = grain.to(device, memory_format=torch.channels_last)
 

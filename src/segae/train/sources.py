@@ -10,10 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from segae import structures
+from segae.recipe import Recipe
 from segae.train import data
 from segae.train.augment import augmented
 from segae.train.data import LabelledScan
-from segae.train.synthesis import STRUCTURES, Samples, Visit
+from segae.train.synthesis import RECIPE, STRUCTURES, Samples, Visit
 from segae.train.unlabelled import unlabelled_scans
 
 Draw = Callable[[np.random.Generator], LabelledScan]
@@ -42,6 +43,8 @@ class Mixture:
         Folder with ``CASE_pred_*.nii.gz`` of `segae.train.segmenter`.
     shard : int
         Samples per item, mixed from `open_visits` scans, one of which is replaced per item.
+    recipe : Recipe
+        How samples are cut.
     """
 
     folder: Path
@@ -53,6 +56,7 @@ class Mixture:
     predictions: Path | None = None
     shard: int = 1024
     open_visits: int = 10
+    recipe: Recipe = RECIPE
 
     def __call__(self, rng: np.random.Generator) -> Iterator[Samples]:
         """Yield samples without end."""
@@ -67,7 +71,7 @@ class Mixture:
 
         def visit() -> Visit:
             while True:
-                found = Visit(draws[rng.choice(len(draws), p=shares)](rng), rng)
+                found = Visit(draws[rng.choice(len(draws), p=shares)](rng), rng, self.recipe)
                 if found.names:  # warping may leave nothing that is large enough
                     return found
 

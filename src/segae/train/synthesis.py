@@ -101,11 +101,12 @@ class Samples:
 
 
 class Visit:
-    """A scan from which samples are drawn."""
+    """A scan from which samples are drawn, cut as a recipe says."""
 
-    def __init__(self, scan: LabelledScan, rng: np.random.Generator) -> None:
+    def __init__(self, scan: LabelledScan, rng: np.random.Generator, recipe: Recipe = RECIPE) -> None:
         self.scan = scan
         self.rng = rng
+        self.recipe = recipe
         self._targets: dict[str, Target] = {}
         self._boxes = structure_boxes(self.scan)
         self.names = sorted(self._boxes)
@@ -132,7 +133,7 @@ class Visit:
         self._truth[target.box] = target.mask
         try:
             if self._paint(target, kind):
-                return [cut_samples(self.scan, target, self._given, self._truth, kind, self.rng)]
+                return [cut_samples(self.scan, target, self._given, self._truth, kind, self.rng, self.recipe)]
             return []
         finally:
             self._truth[target.box] = 0
@@ -236,6 +237,7 @@ def cut_samples(
     truth: npt.NDArray[np.uint8],
     kind: str,
     rng: np.random.Generator,
+    recipe: Recipe = RECIPE,
 ) -> Samples:
     """Cut some of the slices that the engine would look at.
 
@@ -249,13 +251,15 @@ def cut_samples(
         Recorded.
     rng : Generator
         Chooses the slices.
+    recipe : Recipe
+        Its channels must lie in [0, 1].
     """
     found = LabelScan.from_core(_core.scan(given, 1)["labels"][0])
-    plan = plan_slices(given, found, RECIPE, scan.spacing_mm, 1)
+    plan = plan_slices(given, found, recipe, scan.spacing_mm, 1)
     inside, beyond = np.flatnonzero(plan.area > 0), np.flatnonzero(plan.area == 0)
     some = np.concatenate([rng.permutation(inside)[:_INSIDE], rng.permutation(beyond)[:_BEYOND]])
     index, crop, ones = plan.index[some], plan.crop[some], np.ones(len(some), np.int64)
-    slices = cut(scan.image, given, RECIPE, scan.spacing_mm, index, crop, ones, 1)
+    slices = cut(scan.image, given, recipe, scan.spacing_mm, index, crop, ones, 1)
     seen = _core.sample(scan.image, truth, _TRUTH_SPEC, index, crop, ones, 1)[:, 0]
     pixels = [
         (np.count_nonzero(given[z] & truth[z]), np.count_nonzero(given[z]), np.count_nonzero(truth[z])) for z in index

@@ -1,0 +1,320 @@
+"""The paper's own recipe, retrained on our samples: the rival of the judge.
+
+By default a reduced form of arXiv:2601.14406 for CPUs: ResNet-18 instead of -50, 128x128 pixels instead of 256x256;
+the 384-d sentence embedding of the names stands for CLIP's 512-d one, weights are random at first. As published: CT in
+[-200, 200] HU and the mask as the only channels, 20 pixels of margin, no slice beyond the mask's ends, the gated head,
+squared error weighted by interval plus optimal-pair ranking, and only slices where mask and truth share 20 pixels or
+more. Scans, errors, brightness jitter, learning-rate schedule and averaging of weights are those of the judge.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from tqdm import tqdm
+
+from segae.recipe import ChannelSpec, ModelCard, PaperCrop, Recipe
+from segae.train import feed
+from segae.train.data import HELD_OUT
+from segae.train.export import write_onnx
+from segae.train.fit import Jitter, log_to, torch_device
+from segae.train.losses import interval_mse, pair_ranking
+from segae.train.paper import PaperJudge
+from segae.train.sources import Mixture
+from segae.train.synthesis import STRUCTURES, Samples
+from segae.train.text import embeddings
+
+log = logging.getLogger("segae.train")
+
+CHECKPOINT = "rival.pt"
+LEAST_SHARED_PX = 20
+_FILES_AT_ONCE = 4
+# Samples are cut once, and each is seen so many times: the network takes far longer than the cutting.
+_REPEATS, _SHARD = 2, 1024
+
+_GAIN, _BIAS = (4.0, 2.0), (-2.0, -1.0)
+
+
+def sample_recipe(side_px: int) -> Recipe:
+    """As samples are stored: channels in [0, 1]."""
+    return Recipe(
+        size_px=(side_px, side_px),
+        slices=10,
+        placement="paper",
+        crop=PaperCrop(margin_px=20),
+        channels=(ChannelSpec("image", window_hu=(-200.0, 200.0)), ChannelSpec("mask")),
+    )
+
+
+def shipped_recipe(side_px: int) -> Recipe:
+    """As the engine cuts: channels normalised as published."""
+    stored = sample_recipe(side_px)
+    scaled = zip(stored.channels, _GAIN, _BIAS, strict=True)
+    return replace(stored, channels=tuple(replace(channel, gain=g, bias=b) for channel, g, b in scaled))
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What `fit_rival` may be told; stored in the model card.
+
+    Attributes
+    ----------
+    samples : int
+        Samples to learn from in all, repeats counted, as the steps of the judge count them.
+    batch, rate
+        Samples in a step, and the peak learning rate.
+    depth, side_px : int
+        Of the ResNet (18, 34, 50, 101 or 152), and of its square input. As published: 50 and 256.
+    seed : int
+    average : float
+        Decay of the running average of the weights, which is what is exported.
+    leave_out : tuple of str
+        Cases kept out of training, beside those of ``use=dev``.
+    synthetic, unlabelled : float
+        Shares of the samples that come from synthetic scans and from regions of real scans without labels.
+    """
+
+    samples: int = 40_000
+    batch: int = 64
+    rate: float = 5e-4
+    depth: int = 18
+    side_px: int = 128
+    seed: int = 0
+    average: float = 0.99
+    leave_out: tuple[str, ...] = HELD_OUT
+    synthetic: float = 0.4
+    unlabelled: float = 0.08
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps."""
+        return self.samples // self.batch
+
+    @property
+    def files(self) -> int:
+        """Files of different samples."""
+        return max(1, round(self.samples / _REPEATS / _SHARD))
+
+    def rate_factor(self, step: int) -> float:
+        """Warm-up, plateau, and a linear fall over the last quarter: a run can be prolonged before the fall begins."""
+        return float(np.clip(min((step + 1) / 50, (self.steps - step) / (0.25 * self.steps)), 0.01, 1.0))
+
+
+@dataclass(frozen=True)
+class PaperSource:
+    """Samples as the paper took them: of a mixture, those where mask and truth meet, in `files` equal parts."""
+
+    mixture: Mixture
+    files: int
+
+    def __call__(self, rng: np.random.Generator) -> Iterator[Samples]:
+        """Yield samples, `_SHARD` at a time."""
+        endless = self.mixture(rng)
+        for _ in range(self.files):
+            parts: list[Samples] = []
+            while sum(map(len, parts)) < _SHARD:
+                samples = next(endless)
+                parts.append(samples.take(np.flatnonzero(samples.pixels[:, 0] >= LEAST_SHARED_PX)))
+            yield Samples.join(parts).take(rng.permutation(sum(map(len, parts)))[:_SHARD])
+
+
+def fit_rival(
+    folder: Path,
+    work: Path,
+    settings: Settings,
+    *,
+    threads: int,
+    atlas: Path | None = None,
+    predictions: Path | None = None,
+    device: str = "auto",
+) -> Path:
+    """Train, or go on after a kill, and return the checkpoint.
+
+    Parameters
+    ----------
+    folder, work, settings, threads, atlas, predictions, device
+        As those of `segae.train.fit.fit`.
+    """
+    work.mkdir(parents=True, exist_ok=True)
+    log_to(work / "rival.log")
+    torch.manual_seed(settings.seed)
+    mixture = Mixture(
+        folder,
+        settings.leave_out,
+        settings.synthetic,
+        atlas or work / "atlas.npz",
+        regions=work / "regions",
+        unlabelled=settings.unlabelled,
+        predictions=predictions,
+        recipe=sample_recipe(settings.side_px),
+    )
+    ring = feed.Ring(work / "ring", settings.files)
+    source = PaperSource(mixture, settings.files - len(ring.files()))
+    producer = feed.start(ring, source, settings.seed, niceness=0)
+    torch.set_num_threads(threads)
+    run = Run(settings, new_rival(settings.depth), mixture.structures(), torch_device(device))
+    feed.wait_for(ring, min(_FILES_AT_ONCE, settings.files), producer)
+    run.resume(work / CHECKPOINT)
+    run.train(ring, work / CHECKPOINT)
+    producer.terminate()
+    return work / CHECKPOINT
+
+
+def new_rival(depth: int) -> PaperJudge:
+    """Untrained network for all structures of the registry, and a last row without meaning for nameless regions."""
+    text = functional.pad(torch.from_numpy(embeddings(list(STRUCTURES))), (0, 0, 0, 1))
+    return PaperJudge(text, depth)
+
+
+class Run:
+    """Network, running average, optimiser and place in the schedule."""
+
+    def __init__(self, settings: Settings, judge: PaperJudge, trained: set[str], device: torch.device) -> None:
+        self.settings = settings
+        self.trained = trained
+        self.device = device
+        self.judge = judge.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.average = torch.optim.swa_utils.AveragedModel(self.judge, avg_fn=self._averaged)
+        self.optimiser = torch.optim.AdamW(self.judge.parameters(), lr=settings.rate, weight_decay=0.01)
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimiser, settings.rate_factor)
+        self.step = 0
+        self.rng = np.random.default_rng(settings.seed)
+        self.jitter = Jitter(settings.batch, device, sample_recipe(settings.side_px))
+        self.unit_text = functional.normalize(self.judge.text + 1e-9)
+
+    def _averaged(self, average: Tensor, current: Tensor, count: Tensor | int) -> Tensor:
+        """Exponential average that forgets its beginning: the first weights are random."""
+        return torch.lerp(current, average, min(self.settings.average, (1 + float(count)) / (10 + float(count))))
+
+    def resume(self, file: Path) -> None:
+        """Continue from a checkpoint, if there is one."""
+        if not file.exists():
+            return
+        state = torch.load(file, weights_only=True, map_location=self.device)
+        self.judge.load_state_dict(state["judge"])
+        self.average.module.load_state_dict(state["average"])
+        self.average.n_averaged.fill_(state["step"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.schedule.last_epoch = self.step = state["step"]
+        torch.set_rng_state(state["torch_rng"].cpu())
+        self.rng.bit_generator.state = json.loads(state["numpy_rng"])
+        log.info("continued at step %d", self.step)
+
+    def save(self, file: Path) -> None:
+        """Write all that `resume` and `export_rival` need; the file is replaced at once."""
+        state = {
+            "judge": self.judge.state_dict(),
+            "average": self.average.module.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "step": self.step,
+            "torch_rng": torch.get_rng_state(),
+            "numpy_rng": json.dumps(self.rng.bit_generator.state),
+            "settings": json.dumps(asdict(self.settings)),
+            "trained": sorted(self.trained),
+        }
+        torch.save(state, file.with_suffix(".part"))
+        file.with_suffix(".part").replace(file)
+
+    def train(self, ring: feed.Ring, file: Path, every: int = 25) -> None:
+        """Run to the last step, saving on the way, and measure the averaged weights' normalisation."""
+        self.judge.train()
+        started, losses = time.monotonic(), []
+        batches = self._batches(ring)
+        with tqdm(total=self.settings.steps, initial=self.step, desc="rival", unit="step", mininterval=5) as bar:
+            while self.step < self.settings.steps:
+                losses.append(self._learn(next(batches)))
+                bar.update()
+                if self.step % every == 0:
+                    rate = len(losses) * self.settings.batch / (time.monotonic() - started)
+                    log.info("step %d loss %.4f, %.0f samples/s", self.step, np.mean(losses), rate)
+                    self.save(file)
+                    started, losses = time.monotonic(), []
+        self._settle(batches)
+        self.save(file)
+
+    def _batches(self, ring: feed.Ring) -> Iterator[Samples]:
+        """Batches mixed from a few files at a time, without end."""
+        while True:
+            files = ring.files()
+            some = self.rng.choice(len(files), min(_FILES_AT_ONCE, len(files)), replace=False)
+            pool = Samples.join([ring.get(files[i]) for i in some])
+            order = self.rng.permutation(len(pool))
+            for start in range(0, len(order) - self.settings.batch + 1, self.settings.batch):
+                yield pool.take(order[start : start + self.settings.batch])
+
+    def _learn(self, samples: Samples) -> float:
+        slices, structure, dice = tensors(samples, self.device)
+        with torch.autocast(self.device.type, dtype=torch.bfloat16):
+            said = self.judge(normalised(self.jitter(slices)), structure)
+        loss = interval_mse(said.float(), dice) + pair_ranking(said.float(), dice, self.unit_text[structure])
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self.judge.parameters(), 1.0)
+        self.optimiser.step()
+        self.schedule.step()
+        self.average.update_parameters(self.judge)
+        self.step += 1
+        return loss.item()
+
+    @torch.no_grad()
+    def _settle(self, batches: Iterator[Samples], count: int = 16) -> None:
+        """Averaged weights need statistics of their own: a plain mean over some batches."""
+        average = self.average.module
+        for layer in average.modules():
+            if isinstance(layer, nn.BatchNorm2d):
+                layer.reset_running_stats()
+                layer.momentum = None
+        average.train()
+        for samples in islice(batches, count):
+            slices, structure, _ = tensors(samples, self.device)
+            with torch.autocast(self.device.type, dtype=torch.bfloat16):
+                average(normalised(self.jitter(slices)), structure)
+        average.eval()
+
+
+def tensors(samples: Samples, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """Slices [n, 2, h, w] in [0, 1], structure [n], Dice of the whole slice [n]."""
+    slices = torch.from_numpy(samples.slices).to(device).permute(0, 3, 1, 2).float().div_(255)
+    shared, given, truth = torch.from_numpy(samples.pixels).to(device).float().unbind(1)
+    structure = torch.from_numpy(samples.structure.astype(np.int64)).to(device)
+    return slices, structure, 2 * shared / (given + truth)
+
+
+def normalised(slices: Tensor) -> Tensor:
+    """Channels in [0, 1] -> what the network takes."""
+    gain, bias = (torch.tensor(values, device=slices.device)[:, None, None] for values in (_GAIN, _BIAS))
+    return slices * gain + bias
+
+
+def export_rival(checkpoint: Path, out: Path) -> ModelCard:
+    """Write the model file of a checkpoint (averaged weights) and return its card."""
+    state = torch.load(checkpoint, weights_only=True, map_location="cpu")
+    settings = json.loads(state["settings"])
+    judge = new_rival(settings["depth"])
+    judge.load_state_dict(state["average"])
+    judge.text = judge.text[: len(STRUCTURES)]
+    full = settings["depth"] == 50 and settings["side_px"] == 256
+    card = ModelCard(
+        name=out.stem,
+        recipe=shipped_recipe(settings["side_px"]),
+        structures=STRUCTURES,
+        trained=frozenset(state["trained"]) & set(STRUCTURES),
+        outputs={"dice": "dice"},
+        training={
+            "method": "arXiv:2601.14406" + ("" if full else ", reduced"),
+            "samples": state["step"] * settings["batch"],
+            "settings": settings,
+        },
+    )
+    write_onnx(judge.eval(), card, out)
+    return card

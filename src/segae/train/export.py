@@ -119,7 +119,7 @@ def write_onnx(module: nn.Module, card: ModelCard, out: Path) -> None:
     onnx.save(model, str(out))
 
 
-def monotone_curve(said: np.ndarray[Any, Any], true: np.ndarray[Any, Any], knots: int = 12) -> Calibration:
+def monotone_curve(said: np.ndarray[Any, Any], true: np.ndarray[Any, Any], knots: int = 5) -> Calibration:
     """Piecewise-linear map from predicted to true Dice that always rises (pool adjacent violators over equal bins).
 
     Parameters

@@ -133,10 +133,11 @@ def fit(
         predictions=predictions,
     )
     checks = held_out_samples(folder, settings.leave_out)
+    trained = source.structures()  # before the other process starts: both would build what is missing
     ring = feed.Ring(work / "ring", settings.ring)
     producer = feed.start(ring, source, settings.seed)
     torch.set_num_threads(threads)
-    run = Run(settings, source.structures(), torch_device(device), partial(feed.require_alive, producer))
+    run = Run(settings, trained, torch_device(device), partial(feed.require_alive, producer))
     feed.wait_for(ring, min(_FILES_AT_ONCE, settings.ring), producer)
     if not (work / CHECKPOINT).exists() and initial is not None:
         run.begin_with(initial, ring)

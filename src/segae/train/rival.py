@@ -158,11 +158,12 @@ def fit_rival(
         predictions=predictions,
         recipe=sample_recipe(settings.side_px),
     )
+    trained = mixture.structures()  # before the other process starts: both would build what is missing
     ring = feed.Ring(work / "ring", settings.files)
     source = PaperSource(mixture, settings.files - len(ring.files()))
     producer = feed.start(ring, source, settings.seed, niceness=0)
     torch.set_num_threads(threads)
-    run = Run(settings, new_rival(settings.depth), mixture.structures(), torch_device(device))
+    run = Run(settings, new_rival(settings.depth), trained, torch_device(device))
     feed.wait_for(ring, min(_FILES_AT_ONCE, settings.files), producer)
     run.resume(work / CHECKPOINT)
     run.train(ring, work / CHECKPOINT)

@@ -17,6 +17,9 @@ import numpy as np
 
 from segae.train.synthesis import Samples
 
+# Files that a batch is mixed from.
+FILES_AT_ONCE = 4
+
 Source = Callable[[np.random.Generator], Iterator[Samples]]
 
 
@@ -43,6 +46,20 @@ class Ring:
         """Read a file."""
         with np.load(file, allow_pickle=False) as arrays:
             return Samples(**{f.name: arrays[f.name] for f in fields(Samples)})
+
+
+def batches(
+    ring: Ring, size: int, rng: np.random.Generator, watch: Callable[[], None] = lambda: None
+) -> Iterator[Samples]:
+    """Batches of `size` samples, mixed from a few files at a time, without end; `watch` is called for each such few."""
+    while True:
+        watch()
+        files = ring.files()
+        some = rng.choice(len(files), min(FILES_AT_ONCE, len(files)), replace=False)
+        pool = Samples.join([ring.get(files[i]) for i in some])
+        order = rng.permutation(len(pool))
+        for first in range(0, len(order) - size + 1, size):
+            yield pool.take(order[first : first + size])
 
 
 def start(ring: Ring, source: Source, seed: int, niceness: int = 5) -> multiprocessing.process.BaseProcess:

@@ -34,7 +34,6 @@ log = logging.getLogger("segae.train")
 
 CHECKPOINT = "checkpoint.pt"
 _HOST = torch.device("cpu")
-_FILES_AT_ONCE = 4
 # Share of batches that are shrunk while the learning rate is above half its peak: they cost less than half, and a
 # second scale does no harm.
 _SMALL_SHARE, _SMALL_ABOVE = 0.65, 0.5
@@ -138,7 +137,7 @@ def fit(
     producer = feed.start(ring, source, settings.seed)
     torch.set_num_threads(threads)
     run = Run(settings, trained, torch_device(device), partial(feed.require_alive, producer))
-    feed.wait_for(ring, min(_FILES_AT_ONCE, settings.ring), producer)
+    feed.wait_for(ring, min(feed.FILES_AT_ONCE, settings.ring), producer)
     if not (work / CHECKPOINT).exists() and initial is not None:
         run.begin_with(initial, ring)
     run.resume(work / CHECKPOINT)
@@ -286,15 +285,7 @@ class Run:
         self.save(file)
 
     def _batches(self, ring: feed.Ring) -> Iterator[Samples]:
-        """Batches mixed from a few files at a time, without end."""
-        while True:
-            self.watch()
-            files = ring.files()
-            some = self.rng.choice(len(files), min(_FILES_AT_ONCE, len(files)), replace=False)
-            pool = Samples.join([ring.get(files[i]) for i in some])
-            order = self.rng.permutation(len(pool))
-            for start in range(0, len(order) - self.settings.batch + 1, self.settings.batch):
-                yield pool.take(order[start : start + self.settings.batch])
+        return feed.batches(ring, self.settings.batch, self.rng, self.watch)
 
     def _learn(self, samples: Samples) -> float:
         slices, structure, targets = tensors(samples, self.device)

@@ -38,7 +38,6 @@ log = logging.getLogger("segae.train")
 
 CHECKPOINT = "rival.pt"
 LEAST_SHARED_PX = 20
-_FILES_AT_ONCE = 4
 # Samples are cut once, and each is seen so many times: the network takes far longer than the cutting.
 _REPEATS, _SHARD = 2, 1024
 
@@ -164,7 +163,7 @@ def fit_rival(
     producer = feed.start(ring, source, settings.seed, niceness=0)
     torch.set_num_threads(threads)
     run = Run(settings, new_rival(settings.depth), trained, torch_device(device))
-    feed.wait_for(ring, min(_FILES_AT_ONCE, settings.files), producer)
+    feed.wait_for(ring, min(feed.FILES_AT_ONCE, settings.files), producer)
     run.resume(work / CHECKPOINT)
     run.train(ring, work / CHECKPOINT)
     producer.terminate()
@@ -244,14 +243,7 @@ class Run:
         self.save(file)
 
     def _batches(self, ring: feed.Ring) -> Iterator[Samples]:
-        """Batches mixed from a few files at a time, without end."""
-        while True:
-            files = ring.files()
-            some = self.rng.choice(len(files), min(_FILES_AT_ONCE, len(files)), replace=False)
-            pool = Samples.join([ring.get(files[i]) for i in some])
-            order = self.rng.permutation(len(pool))
-            for start in range(0, len(order) - self.settings.batch + 1, self.settings.batch):
-                yield pool.take(order[start : start + self.settings.batch])
+        return feed.batches(ring, self.settings.batch, self.rng)
 
     def _learn(self, samples: Samples) -> float:
         slices, structure, dice = tensors(samples, self.device)

@@ -17,7 +17,7 @@ import torch
 
 from segae.train import feed, fit, losses
 from segae.train.data import HELD_OUT
-from segae.train.fit import Run, Settings, correlation, held_out_samples
+from segae.train.fit import JudgeRun, Settings, correlation, held_out_samples
 
 
 def main() -> None:
@@ -44,9 +44,9 @@ def main() -> None:
         torch.manual_seed(0)
         losses.WHOLE_WEIGHT, losses.MASK_WEIGHT = usual
         change()
-        run = Run(settings, set(), torch.device("cpu"))
-        run.begin_with(options.base, ring)
-        run.train(ring, options.work / fit.CHECKPOINT, {}, every=10 * options.steps)
+        run = JudgeRun(settings, set(), torch.device("cpu"))
+        run.begin_with_file(options.base, ring)
+        run.train(ring, options.work / fit.CHECKPOINT, every=10 * options.steps)
         told = [f"{correlation(run.average.module, held):.3f}" for held in checks.values()]
         print(f"| {name} | " + " | ".join(told) + " |", flush=True)
 

@@ -16,6 +16,7 @@ import segae.slices  # noqa: E402
 from segae import structures  # noqa: E402
 from segae.train import data, feed, rival, synthesis  # noqa: E402
 from segae.train.paper import PaperJudge  # noqa: E402
+from segae.train.run import rate_factor  # noqa: E402
 from segae.train.synthesis import STRUCTURES  # noqa: E402
 
 CPU = torch.device("cpu")
@@ -86,11 +87,11 @@ def test_fit_resume_and_export(scan: data.LabelledScan, tmp_path: Path, monkeypa
     ring.folder.mkdir()
     ring.put(samples, 0)
     checkpoint = tmp_path / rival.CHECKPOINT
-    rival.Run(rival.Settings(samples=8, batch=8), _judge(), {"liver"}, CPU).train(ring, checkpoint)
-    longer = rival.Run(rival.Settings(samples=16, batch=8), _judge(), {"liver"}, CPU)
+    rival.RivalRun(_judge(), rival.Settings(samples=8, batch=8), {"liver"}, CPU).train(ring, checkpoint, 1)
+    longer = rival.RivalRun(_judge(), rival.Settings(samples=16, batch=8), {"liver"}, CPU)
     longer.resume(checkpoint)
     assert longer.step == 1
-    longer.train(ring, checkpoint)
+    longer.train(ring, checkpoint, 25)
     assert longer.step == 2
 
     card = rival.export_rival(checkpoint, tmp_path / "rival.onnx")
@@ -111,5 +112,5 @@ def test_fit_resume_and_export(scan: data.LabelledScan, tmp_path: Path, monkeypa
 def test_sample_counts():
     settings = rival.Settings(samples=40_960, batch=64)
     assert (settings.steps, settings.files) == (640, 20)
-    assert settings.rate_factor(0) < settings.rate_factor(100) == 1.0
-    assert settings.rate_factor(639) < 0.02
+    assert rate_factor(0, 640, 50) < rate_factor(100, 640, 50) == 1.0
+    assert rate_factor(639, 640, 50) < 0.02

@@ -89,7 +89,7 @@ def test_samples_are_what_the_engine_cuts():
     for row, pixels in zip(rows, samples.pixels, strict=True):
         z = plan.index[row]
         assert pixels.tolist() == [given[z].sum(), given[z].sum(), truth[z].sum()]
-    assert (plan.area[rows] == 0).sum() == 1, "one slice beyond the ends"
+    assert (plan.area[rows] == 0).sum() == 2, "two slices beyond the ends"
     assert samples.whole[:, 0] == pytest.approx(1)
     assert samples.whole[:, 1] == pytest.approx(given.sum() / truth.sum())
 
@@ -130,11 +130,11 @@ def test_fit_resume_and_export(tmp_path, monkeypatch):
     ring.folder.mkdir()
     ring.put(samples, 0)
     checkpoint = tmp_path / fit.CHECKPOINT
-    fit.Run(settings, {"liver"}, CPU).train(ring, checkpoint, {"again": samples})
-    longer = fit.Run(fit.Settings(**{**settings.__dict__, "steps": 4}), {"liver"}, CPU)
+    fit.JudgeRun(settings, {"liver"}, CPU, checks={"again": samples}).train(ring, checkpoint, 1)
+    longer = fit.JudgeRun(fit.Settings(**{**settings.__dict__, "steps": 4}), {"liver"}, CPU)
     longer.resume(checkpoint)
     assert longer.step == 2
-    longer.train(ring, checkpoint, {})
+    longer.train(ring, checkpoint, 100)
     assert longer.step == 4
 
     model = tmp_path / "model.onnx"
@@ -160,23 +160,23 @@ def test_a_run_stops_when_no_more_samples_are_made(tmp_path, monkeypatch):
     ended.start()
     ended.join()
     settings = fit.Settings(steps=100, batch=8, leave_out=())
-    run = fit.Run(settings, {"liver"}, CPU, functools.partial(fit.feed.require_alive, ended))
+    run = fit.JudgeRun(settings, {"liver"}, CPU, functools.partial(fit.feed.require_alive, ended))
     with pytest.raises(RuntimeError, match="exit code 0"):
-        run.train(ring, tmp_path / fit.CHECKPOINT, {})
+        run.train(ring, tmp_path / fit.CHECKPOINT, 100)
 
 
 def test_a_model_file_can_be_trained_on(tmp_path, monkeypatch):
     """What export folds away comes back: the restored judge says what the file says, normalised as in training."""
     monkeypatch.setattr(fit, "new_judge", _judge)
     monkeypatch.setattr(export, "new_judge", _judge)
-    run = fit.Run(fit.Settings(steps=1, batch=8), {"liver"}, CPU)
+    run = fit.JudgeRun(fit.Settings(steps=1, batch=8), {"liver"}, CPU)
     visit = synthesis.Visit(_scan(), np.random.default_rng(0))
     slices, structure, _ = fit.tensors(visit.draw(24))
     with torch.no_grad():
-        for parameter in run.judge.parameters():
+        for parameter in run.network.parameters():
             parameter.add_(0.05 * torch.randn_like(parameter))
-        run.judge(slices, structure)  # statistics that are not those of an untrained network
-    run.average.module.load_state_dict(run.judge.state_dict())
+        run.network(slices, structure)  # statistics that are not those of an untrained network
+    run.average.module.load_state_dict(run.network.state_dict())
     run.save(tmp_path / "checkpoint.pt")
     export.export(tmp_path / "checkpoint.pt", tmp_path / "model.onnx", "tiny")
 
@@ -185,7 +185,7 @@ def test_a_model_file_can_be_trained_on(tmp_path, monkeypatch):
     assert "surroundings.layers.0.norm" in folded
     restore.normalise(fresh, iter([(slices, structure)]), folded)
     with torch.no_grad():
-        wanted, found = run.judge.eval()(slices, structure), fresh.eval()(slices, structure)
+        wanted, found = run.network.eval()(slices, structure), fresh.eval()(slices, structure)
         in_training = fresh.train()(slices, structure)
     for name, said in wanted._asdict().items():
         torch.testing.assert_close(getattr(found, name), said, atol=1e-4, rtol=1e-3, msg=name)
@@ -213,11 +213,11 @@ def test_losses_are_least_at_the_truth():
 def test_the_paper_s_losses_rank_and_the_judge_learns_with_them(tmp_path, monkeypatch):
     monkeypatch.setattr(fit, "new_judge", _judge)
     samples = synthesis.Visit(_scan(), np.random.default_rng(0)).draw(16)
-    run = fit.Run(fit.Settings(steps=1, batch=16, paper_losses=True), {"liver"}, CPU)
-    before = run.judge.verdict.weight.clone()
+    run = fit.JudgeRun(fit.Settings(steps=1, batch=16, paper_losses=True), {"liver"}, CPU)
+    before = run.network.verdict.weight.clone()
     assert np.isfinite(run._learn(samples))
-    assert not torch.equal(before, run.judge.verdict.weight)
-    meaning = run.judge.code.meaning(torch.arange(3))
+    assert not torch.equal(before, run.network.verdict.weight)
+    meaning = run.network.code.meaning(torch.arange(3))
     assert meaning.shape == (3, 24)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from segae.errors import ParameterError
+from segae.train.options import add_options, means_of, settings_of
 
 
 def add_parsers(commands: Any) -> None:
@@ -19,19 +20,13 @@ def add_parsers(commands: Any) -> None:
 def _add_train(command: argparse.ArgumentParser) -> None:
     command.add_argument("data", metavar="DATA", type=Path, help="labelled scans, see docs/training.md")
     command.add_argument("-o", "--output", type=Path, required=True, help="model file to write (.onnx)")
-    command.add_argument("--work", type=Path, required=True, help="folder for samples, checkpoint and log (8 GB)")
     command.add_argument("--steps", type=int, default=8000)
     command.add_argument("--batch", type=int, default=64)
-    command.add_argument("--rate", type=float, default=1.5e-3, help="peak learning rate (default: 1.5e-3)")
-    command.add_argument("--seed", type=int, default=0)
-    command.add_argument("--device", default="auto", help="where torch learns (default: a GPU if there is one)")
-    command.add_argument("--threads", type=int, default=1, help="CPU threads of the network (default: 1)")
     command.add_argument("--initial", type=Path, help="checkpoint or model file to start from")
-    command.add_argument("--synthetic", type=float, help="share of synthetic scans (default: 0.4 with meshes)")
-    command.add_argument("--unlabelled", type=float, help="share of scans without labels (default: 0.08)")
-    command.add_argument("--predictions", type=Path, help="folder of masks that networks made, CASE_pred_*.nii.gz")
-    command.add_argument("--atlas", type=Path, help="voxelised anatomy (default: in --work, built where missing)")
-    command.add_argument("--hold-out", nargs="*", metavar="CASE", help="cases that only calibrate and measure")
+    command.add_argument(
+        "--calibrated-by", type=Path, metavar="MODEL", help="takes its calibration where no case is held out"
+    )
+    add_options(command, rate=1.5e-3, samples="8 GB")
     command.set_defaults(run=_train)
 
 
@@ -42,29 +37,10 @@ def _train(options: argparse.Namespace) -> int:
     from segae.train.fit import Settings, fit
     from segae.train.ship import ship
 
-    held_out = data.held_out(options.data) if options.hold_out is None else tuple(options.hold_out)
-    synthetic, unlabelled = data.usual_shares(options.data)
-    settings = Settings(
-        steps=options.steps,
-        batch=options.batch,
-        rate=options.rate,
-        seed=options.seed,
-        synthetic=synthetic if options.synthetic is None else options.synthetic,
-        unlabelled=unlabelled if options.unlabelled is None else options.unlabelled,
-        leave_out=held_out,
-    )
-    checkpoint = fit(
-        options.data,
-        options.work,
-        settings,
-        threads=options.threads,
-        initial=options.initial,
-        atlas=options.atlas,
-        predictions=options.predictions,
-        device=options.device,
-    )
-    cases = [case for case in data.cases(options.data, "train") if case.name in held_out]
-    ship(checkpoint, options.output, options.output.stem, cases)
+    settings = Settings(steps=options.steps, batch=options.batch, **settings_of(options))
+    checkpoint = fit(options.data, options.work, settings, initial=options.initial, **means_of(options))
+    cases = [case for case in data.cases(options.data, "train") if case.name in settings.leave_out]
+    ship(checkpoint, options.output, options.output.stem, cases, options.calibrated_by)
     print(f"{options.output}: written")
     if cases:
         evaluate(options.output, cases, options.work / "held_out", threads=options.threads)

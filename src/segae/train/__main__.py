@@ -6,6 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from segae.train.options import add_options, means_of, settings_of
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one subcommand and return its exit code."""
@@ -23,47 +25,19 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _add_rival(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, required=True, help="labelled scans, see docs/training.md")
-    parser.add_argument("--work", type=Path, required=True, help="folder for samples, checkpoint and log (3 GB)")
     parser.add_argument("--out", type=Path, required=True, help="model file to write")
     parser.add_argument("--samples", type=int, default=40_000, help="samples to learn from, repeats counted")
-    parser.add_argument("--rate", type=float, default=5e-4, help="peak learning rate (default: 5e-4)")
     parser.add_argument("--depth", type=int, choices=(18, 34, 50, 101, 152), default=18, help="of the ResNet")
     parser.add_argument("--side", type=int, default=128, help="pixels of its input (default: 128; published: 256)")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--device", default="auto", help="where torch learns (default: a GPU if there is one)")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--synthetic", type=float, help="share of synthetic scans (default: 0.4 with meshes)")
-    parser.add_argument("--unlabelled", type=float, help="share of scans without labels (default: 0.08)")
-    parser.add_argument("--predictions", type=Path, help="folder of masks that networks made, CASE_pred_*.nii.gz")
-    parser.add_argument("--atlas", type=Path, help="voxelised anatomy (default: in --work, built where missing)")
-    parser.add_argument("--hold-out", nargs="*", metavar="CASE", help="cases to keep out of training")
+    add_options(parser, rate=5e-4, samples="3 GB")
     parser.set_defaults(run=_rival)
 
 
 def _rival(chosen: argparse.Namespace) -> int:
-    from segae.train import data
     from segae.train.rival import Settings, export_rival, fit_rival
 
-    synthetic, unlabelled = data.usual_shares(chosen.data)
-    settings = Settings(
-        samples=chosen.samples,
-        rate=chosen.rate,
-        depth=chosen.depth,
-        side_px=chosen.side,
-        seed=chosen.seed,
-        synthetic=synthetic if chosen.synthetic is None else chosen.synthetic,
-        unlabelled=unlabelled if chosen.unlabelled is None else chosen.unlabelled,
-        leave_out=data.held_out(chosen.data) if chosen.hold_out is None else tuple(chosen.hold_out),
-    )
-    checkpoint = fit_rival(
-        chosen.data,
-        chosen.work,
-        settings,
-        threads=chosen.threads,
-        atlas=chosen.atlas,
-        predictions=chosen.predictions,
-        device=chosen.device,
-    )
+    settings = Settings(samples=chosen.samples, depth=chosen.depth, side_px=chosen.side, **settings_of(chosen))
+    checkpoint = fit_rival(chosen.data, chosen.work, settings, **means_of(chosen))
     export_rival(checkpoint, chosen.out)
     return 0
 

@@ -1,12 +1,9 @@
-"""Fits the judge: samples from the ring, a checkpoint every few minutes, a log of figures on held-out scans."""
+"""Fits the judge: what it starts from, what a batch costs, and its figures on held-out scans."""
 
 from __future__ import annotations
 
-import json
-import logging
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -17,26 +14,23 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from tqdm import tqdm
 
-from segae.errors import DeviceError
-from segae.recipe import Recipe
 from segae.train import data, feed
 from segae.train.data import HELD_OUT
 from segae.train.losses import Targets, dice_of, judge_loss
 from segae.train.network import Judge, Judgement, Widths
 from segae.train.restore import normalise, restore
+from segae.train.run import Run, log_to, torch_device
 from segae.train.sources import Mixture
 from segae.train.synthesis import MASK_CHANNEL, RECIPE, STRUCTURES, Samples, Visit
 from segae.train.text import embeddings, facts
-
-log = logging.getLogger("segae.train")
 
 CHECKPOINT = "checkpoint.pt"
 _HOST = torch.device("cpu")
 # Share of batches that are shrunk while the learning rate is above half its peak: they cost less than half, and a
 # second scale does no harm.
 _SMALL_SHARE, _SMALL_ABOVE = 0.65, 0.5
+_LOG_EVERY = 400
 
 
 @dataclass(frozen=True)
@@ -70,11 +64,6 @@ class Settings:
     synthetic: float = 0.4
     unlabelled: float = 0.08
     paper_losses: bool = False
-
-    def rate_factor(self, step: int) -> float:
-        """Warm-up, plateau, and a linear fall over the last quarter: a run can be prolonged before the fall begins."""
-        fall = (self.steps - step) / (0.25 * self.steps)
-        return float(np.clip(min((step + 1) / 200, fall), 0.01, 1.0))
 
 
 def new_judge(widths: Widths | None = None) -> Judge:
@@ -136,42 +125,14 @@ def fit(
     ring = feed.Ring(work / "ring", settings.ring)
     producer = feed.start(ring, source, settings.seed)
     torch.set_num_threads(threads)
-    run = Run(settings, trained, torch_device(device), partial(feed.require_alive, producer))
+    run = JudgeRun(settings, trained, torch_device(device), partial(feed.require_alive, producer), checks)
     feed.wait_for(ring, min(feed.FILES_AT_ONCE, settings.ring), producer)
     if not (work / CHECKPOINT).exists() and initial is not None:
-        run.begin_with(initial, ring)
+        run.begin_with_file(initial, ring)
     run.resume(work / CHECKPOINT)
-    run.train(ring, work / CHECKPOINT, checks)
+    run.train(ring, work / CHECKPOINT, _LOG_EVERY)
     producer.terminate()
     return work / CHECKPOINT
-
-
-def log_to(file: Path) -> None:
-    """Write the figures of a run to a file and to the terminal, whatever the program's own logging."""
-    for handler in (logging.FileHandler(file), logging.StreamHandler()):
-        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
-        log.addHandler(handler)
-    log.setLevel(logging.INFO)
-    log.propagate = False
-
-
-def torch_device(wanted: str) -> torch.device:
-    """Device of a name; "auto" is the GPU where torch finds one.
-
-    Raises
-    ------
-    DeviceError
-        When torch cannot have it.
-    """
-    if wanted == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(wanted)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise DeviceError(f'device: torch cannot use {wanted!r} ({reason}). Use "cpu" or "auto".') from error
-    return device
 
 
 def held_out_samples(folder: Path, leave_out: tuple[str, ...], each: int = 100) -> dict[str, Samples]:
@@ -186,8 +147,8 @@ def held_out_samples(folder: Path, leave_out: tuple[str, ...], each: int = 100) 
     return {name: Samples.join(parts) for name, parts in groups.items()}
 
 
-class Run:
-    """Network, running average, optimiser and place in the schedule."""
+class JudgeRun(Run[Judge]):
+    """Fits the judge; `checks` are samples of held-out scans that the log tells of."""
 
     def __init__(
         self,
@@ -195,132 +156,44 @@ class Run:
         trained: set[str],
         device: torch.device,
         watch: Callable[[], None] = lambda: None,
+        checks: dict[str, Samples] | None = None,
     ) -> None:
-        self.settings = settings
-        self.watch = watch  # called now and then; raises when samples are no longer made
-        self.trained = trained
-        self.device = device
-        self.judge = new_judge().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.average = torch.optim.swa_utils.AveragedModel(self.judge, avg_fn=self._averaged, use_buffers=True)
-        decayed = [p for p in self.judge.parameters() if p.ndim > 1]
-        free = [p for p in self.judge.parameters() if p.ndim <= 1]
-        groups = [{"params": decayed, "weight_decay": 0.02}, {"params": free, "weight_decay": 0.0}]
-        self.optimiser = torch.optim.AdamW(groups, lr=settings.rate, betas=(0.9, 0.98))
-        self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimiser, settings.rate_factor)
-        self.step = 0
-        self.rng = np.random.default_rng(settings.seed)
-        self.jitter = Jitter(settings.batch, device)
+        super().__init__(new_judge(), settings, trained, RECIPE, device, watch)
+        self.paper_losses = settings.paper_losses
+        self.checks = checks or {}
 
-    def _averaged(self, average: Tensor, current: Tensor, count: Tensor | int) -> Tensor:
-        """Exponential average that forgets its beginning: the first weights are random."""
-        if not average.is_floating_point():
-            return current
-        decay = min(self.settings.average, (1 + float(count)) / (10 + float(count)))
-        return torch.lerp(current, average, decay)
-
-    def begin_with(self, initial: Path, ring: feed.Ring) -> None:
+    def begin_with_file(self, initial: Path, ring: feed.Ring) -> None:
         """Start from a checkpoint's averaged weights, or from a model file."""
         if initial.suffix == ".onnx":
-            folded = restore(self.judge, initial)
-            some = (tensors(samples, self.device)[:2] for samples in islice(self._batches(ring), 24))
-            normalise(self.judge, some, folded)
+            folded = restore(self.network, initial)
+            some = (tensors(samples, self.device)[:2] for samples in islice(self.batches(ring), 24))
+            normalise(self.network, some, folded)
+            weights = self.network.state_dict()
         else:
-            self.judge.load_state_dict(torch.load(initial, weights_only=True, map_location=self.device)["average"])
-        self.average.module.load_state_dict(self.judge.state_dict())
-        # The average is as good as its beginning: it need not forget it.
-        self.average.n_averaged.fill_(round(1 / (1 - self.settings.average)))
+            weights = torch.load(initial, weights_only=True, map_location=self.device)["average"]
+        self.begin_with(weights)
 
-    def resume(self, file: Path) -> None:
-        """Continue from a checkpoint, if there is one."""
-        if not file.exists():
-            return
-        state = torch.load(file, weights_only=True, map_location=self.device)
-        self.judge.load_state_dict(state["judge"])
-        self.average.module.load_state_dict(state["average"])
-        self.average.n_averaged.fill_(state["averaged"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.schedule.last_epoch = state["step"]
-        self.step = state["step"]
-        torch.set_rng_state(state["torch_rng"].cpu())
-        self.rng.bit_generator.state = json.loads(state["numpy_rng"])
-        log.info("continued at step %d", self.step)
-
-    def save(self, file: Path) -> None:
-        """Write all that `resume` and `export` need; the file is replaced at once."""
-        state: dict[str, Any] = {
-            "judge": self.judge.state_dict(),
-            "average": self.average.module.state_dict(),
-            "averaged": int(self.average.n_averaged),
-            "optimiser": self.optimiser.state_dict(),
-            "step": self.step,
-            "torch_rng": torch.get_rng_state(),
-            "numpy_rng": json.dumps(self.rng.bit_generator.state),
-            "settings": json.dumps(asdict(self.settings)),
-            "trained": sorted(self.trained),
-        }
-        torch.save(state, file.with_suffix(".part"))
-        file.with_suffix(".part").replace(file)
-
-    def train(self, ring: feed.Ring, file: Path, checks: dict[str, Samples], every: int = 400) -> None:
-        """Run to the last step, checking and saving on the way."""
-        self.judge.train()
-        started, losses = time.monotonic(), []
-        bar = tqdm(total=self.settings.steps, initial=self.step, desc="fit", unit="step", mininterval=5)
-        for samples in self._batches(ring):
-            losses.append(self._learn(samples))
-            bar.update()
-            if self.step % every == 0 or self.step == self.settings.steps:
-                rate = every * self.settings.batch / (time.monotonic() - started)
-                figures = {name: correlation(self.average.module, held) for name, held in checks.items()}
-                log.info(
-                    "step %d loss %.4f, %.0f samples/s, held-out LCC %s",
-                    self.step, np.mean(losses), rate, {k: round(v, 4) for k, v in figures.items()},
-                )  # fmt: skip
-                self.save(file)
-                started, losses = time.monotonic(), []
-            if self.step >= self.settings.steps:
-                break
-        bar.close()
-        settle(self.average.module, self._batches(ring), self.jitter, self.device)
-        self.save(file)
-
-    def _batches(self, ring: feed.Ring) -> Iterator[Samples]:
-        return feed.batches(ring, self.settings.batch, self.rng, self.watch)
-
-    def _learn(self, samples: Samples) -> float:
+    def loss(self, samples: Samples) -> Tensor:
+        """Loss of a batch; while the rate is high, of most batches at two thirds of their size."""
         slices, structure, targets = tensors(samples, self.device)
-        if self.settings.rate_factor(self.step) > _SMALL_ABOVE and self.rng.random() < _SMALL_SHARE:
+        if self.rate_factor(self.step) > _SMALL_ABOVE and self.rng.random() < _SMALL_SHARE:
             slices, targets = shrunk(slices, targets)
         # Half the bits suffice for the convolutions, and are 1.6 times as fast on CPUs that have them.
         with torch.autocast(self.device.type, dtype=torch.bfloat16):
-            said = self.judge(self.jitter(slices), structure)
-        names = self.judge.code.meaning(structure) if self.settings.paper_losses else None
-        loss = judge_loss(Judgement(*(part.float() for part in said)), targets, names)
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(self.judge.parameters(), 1.0)
-        self.optimiser.step()
-        self.schedule.step()
-        self.average.update_parameters(self.judge)
-        self.step += 1
-        return loss.item()
+            said = self.network(self.jitter(slices), structure)
+        names = self.network.code.meaning(structure) if self.paper_losses else None
+        return judge_loss(Judgement(*(part.float() for part in said)), targets, names)
 
+    def show(self, network: Judge, samples: Samples) -> None:
+        """Have a judge look at a batch."""
+        slices, structure, _ = tensors(samples, self.device)
+        network(self.jitter(slices), structure)
 
-@torch.no_grad()
-def settle(judge: nn.Module, batches: Iterator[Samples], jitter: Jitter, device: torch.device, count: int = 48) -> None:
-    """Measure the normalisation of averaged weights anew: averages of the layers' statistics do not belong to them."""
-    layers = [layer for layer in judge.modules() if isinstance(layer, nn.BatchNorm2d)]
-    usual = [layer.momentum for layer in layers]
-    for layer in layers:
-        layer.reset_running_stats()
-        layer.momentum = None  # a plain mean over what follows
-    judge.train()
-    for samples in islice(batches, count):
-        slices, structure, _ = tensors(samples, device)
-        judge(jitter(slices), structure)
-    judge.eval()
-    for layer, momentum in zip(layers, usual, strict=True):
-        layer.momentum = momentum
+    def figures(self) -> str:
+        """Pearson's r on held-out scans."""
+        average: Judge = self.average.module  # type: ignore[assignment]
+        told = {name: round(correlation(average, held), 4) for name, held in self.checks.items()}
+        return f", held-out LCC {told}"
 
 
 def shrunk(slices: Tensor, targets: Targets) -> tuple[Tensor, Targets]:
@@ -328,33 +201,6 @@ def shrunk(slices: Tensor, targets: Targets) -> tuple[Tensor, Targets]:
     small = functional.interpolate(slices, scale_factor=2 / 3, mode="bilinear", antialias=True)
     truth = functional.interpolate(targets.truth, scale_factor=2 / 3, mode="bilinear", antialias=True)
     return small, targets._replace(truth=truth.clamp(0, 1))
-
-
-class Jitter:
-    """Brightness, contrast and grain of each sample's image channels anew, so that a sample seen twice differs.
-
-    Normal numbers are dear: one field of grain is drawn once, and turned and shared out anew for every batch.
-    """
-
-    def __init__(self, batch: int, device: torch.device, recipe: Recipe = RECIPE) -> None:
-        image = torch.tensor([float(channel.source == "image") for channel in recipe.channels])[:, None, None]
-        grain = torch.randn(batch, len(recipe.channels), *recipe.size_px) * image
-        self._image = image.to(device)
-        self._grain = grain.to(device, memory_format=torch.channels_last)
-
-    def __call__(self, slices: Tensor) -> Tensor:
-        """Changed copy of slices [n, c, h, w], n at most the batch."""
-        n, _, height, width = slices.shape
-        device = slices.device
-        gain = 1 + 0.08 * torch.randn(n, 1, 1, 1, device=device) * self._image
-        bias = 0.03 * torch.randn(n, len(self._image), 1, 1, device=device) * self._image + 0.5 * (1 - gain)
-        top, left = (
-            int(torch.randint(self._grain.shape[2 + i] - side + 1, ())) for i, side in enumerate((height, width))
-        )
-        grain = self._grain[torch.randperm(len(self._grain))[:n], :, top : top + height, left : left + width]
-        # The mask's channels are left alone: gain 1, bias and grain 0, and they are within [0, 1] already.
-        strength = 0.02 * torch.rand(n, 1, 1, 1, device=device)
-        return torch.addcmul(slices * gain + bias, grain, strength).clamp_(0, 1)
 
 
 def tensors(samples: Samples, device: torch.device = _HOST) -> tuple[Tensor, Tensor, Targets]:

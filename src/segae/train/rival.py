@@ -4,42 +4,37 @@ By default a reduced form of arXiv:2601.14406 for CPUs: ResNet-18 instead of -50
 the 384-d sentence embedding of the names stands for CLIP's 512-d one, weights are random at first. As published: CT in
 [-200, 200] HU and the mask as the only channels, 20 pixels of margin, no slice beyond the mask's ends, the gated head,
 squared error weighted by interval plus optimal-pair ranking, and only slices where mask and truth share 20 pixels or
-more. Scans, errors, brightness jitter, learning-rate schedule and averaging of weights are those of the judge.
+more. Scans, errors, brightness jitter, optimiser, schedule and averaging of weights are those of the judge.
 """
 
 from __future__ import annotations
 
 import json
-import logging
-import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
-from itertools import islice
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
-from tqdm import tqdm
 
 from segae.recipe import ChannelSpec, ModelCard, PaperCrop, Recipe
 from segae.train import feed
 from segae.train.data import HELD_OUT
 from segae.train.export import write_onnx
-from segae.train.fit import Jitter, log_to, torch_device
 from segae.train.losses import interval_mse, pair_ranking
 from segae.train.paper import PaperJudge
+from segae.train.run import Run, log_to, torch_device
 from segae.train.sources import Mixture
 from segae.train.synthesis import STRUCTURES, Samples
 from segae.train.text import embeddings
-
-log = logging.getLogger("segae.train")
 
 CHECKPOINT = "rival.pt"
 LEAST_SHARED_PX = 20
 # Samples are cut once, and each is seen so many times: the network takes far longer than the cutting.
 _REPEATS, _SHARD = 2, 1024
+_LOG_EVERY = 25
 
 _GAIN, _BIAS = (4.0, 2.0), (-2.0, -1.0)
 
@@ -104,10 +99,6 @@ class Settings:
         """Files of different samples."""
         return max(1, round(self.samples / _REPEATS / _SHARD))
 
-    def rate_factor(self, step: int) -> float:
-        """Warm-up, plateau, and a linear fall over the last quarter: a run can be prolonged before the fall begins."""
-        return float(np.clip(min((step + 1) / 50, (self.steps - step) / (0.25 * self.steps)), 0.01, 1.0))
-
 
 @dataclass(frozen=True)
 class PaperSource:
@@ -162,10 +153,10 @@ def fit_rival(
     source = PaperSource(mixture, settings.files - len(ring.files()))
     producer = feed.start(ring, source, settings.seed, niceness=0)
     torch.set_num_threads(threads)
-    run = Run(settings, new_rival(settings.depth), trained, torch_device(device))
+    run = RivalRun(new_rival(settings.depth), settings, trained, torch_device(device))
     feed.wait_for(ring, min(feed.FILES_AT_ONCE, settings.files), producer)
     run.resume(work / CHECKPOINT)
-    run.train(ring, work / CHECKPOINT)
+    run.train(ring, work / CHECKPOINT, _LOG_EVERY)
     producer.terminate()
     return work / CHECKPOINT
 
@@ -176,103 +167,33 @@ def new_rival(depth: int) -> PaperJudge:
     return PaperJudge(text, depth)
 
 
-class Run:
-    """Network, running average, optimiser and place in the schedule."""
+class RivalRun(Run[PaperJudge]):
+    """Fits the paper's network with the paper's losses."""
 
-    def __init__(self, settings: Settings, judge: PaperJudge, trained: set[str], device: torch.device) -> None:
-        self.settings = settings
-        self.trained = trained
-        self.device = device
-        self.judge = judge.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.average = torch.optim.swa_utils.AveragedModel(self.judge, avg_fn=self._averaged)
-        self.optimiser = torch.optim.AdamW(self.judge.parameters(), lr=settings.rate, weight_decay=0.01)
-        self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimiser, settings.rate_factor)
-        self.step = 0
-        self.rng = np.random.default_rng(settings.seed)
-        self.jitter = Jitter(settings.batch, device, sample_recipe(settings.side_px))
-        self.unit_text = functional.normalize(self.judge.text + 1e-9)
+    warm_up = 50
 
-    def _averaged(self, average: Tensor, current: Tensor, count: Tensor | int) -> Tensor:
-        """Exponential average that forgets its beginning: the first weights are random."""
-        return torch.lerp(current, average, min(self.settings.average, (1 + float(count)) / (10 + float(count))))
+    def __init__(
+        self,
+        network: PaperJudge,
+        settings: Settings,
+        trained: set[str],
+        device: torch.device,
+    ) -> None:
+        super().__init__(network, settings, trained, sample_recipe(settings.side_px), device)
+        self._unit_text = functional.normalize(self.network.text + 1e-9)
 
-    def resume(self, file: Path) -> None:
-        """Continue from a checkpoint, if there is one."""
-        if not file.exists():
-            return
-        state = torch.load(file, weights_only=True, map_location=self.device)
-        self.judge.load_state_dict(state["judge"])
-        self.average.module.load_state_dict(state["average"])
-        self.average.n_averaged.fill_(state["step"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.schedule.last_epoch = self.step = state["step"]
-        torch.set_rng_state(state["torch_rng"].cpu())
-        self.rng.bit_generator.state = json.loads(state["numpy_rng"])
-        log.info("continued at step %d", self.step)
+    def loss(self, samples: Samples) -> Tensor:
+        """Squared error weighted by interval, and optimal-pair ranking."""
+        _, structure, dice = tensors(samples, self.device)
+        said = self.show(self.network, samples).float()
+        return interval_mse(said, dice) + pair_ranking(said, dice, self._unit_text[structure])
 
-    def save(self, file: Path) -> None:
-        """Write all that `resume` and `export_rival` need; the file is replaced at once."""
-        state = {
-            "judge": self.judge.state_dict(),
-            "average": self.average.module.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-            "step": self.step,
-            "torch_rng": torch.get_rng_state(),
-            "numpy_rng": json.dumps(self.rng.bit_generator.state),
-            "settings": json.dumps(asdict(self.settings)),
-            "trained": sorted(self.trained),
-        }
-        torch.save(state, file.with_suffix(".part"))
-        file.with_suffix(".part").replace(file)
-
-    def train(self, ring: feed.Ring, file: Path, every: int = 25) -> None:
-        """Run to the last step, saving on the way, and measure the averaged weights' normalisation."""
-        self.judge.train()
-        started, losses = time.monotonic(), []
-        batches = self._batches(ring)
-        with tqdm(total=self.settings.steps, initial=self.step, desc="rival", unit="step", mininterval=5) as bar:
-            while self.step < self.settings.steps:
-                losses.append(self._learn(next(batches)))
-                bar.update()
-                if self.step % every == 0:
-                    rate = len(losses) * self.settings.batch / (time.monotonic() - started)
-                    log.info("step %d loss %.4f, %.0f samples/s", self.step, np.mean(losses), rate)
-                    self.save(file)
-                    started, losses = time.monotonic(), []
-        self._settle(batches)
-        self.save(file)
-
-    def _batches(self, ring: feed.Ring) -> Iterator[Samples]:
-        return feed.batches(ring, self.settings.batch, self.rng)
-
-    def _learn(self, samples: Samples) -> float:
-        slices, structure, dice = tensors(samples, self.device)
+    def show(self, network: PaperJudge, samples: Samples) -> Tensor:
+        """What a network says of a batch."""
+        slices, structure, _ = tensors(samples, self.device)
         with torch.autocast(self.device.type, dtype=torch.bfloat16):
-            said = self.judge(normalised(self.jitter(slices)), structure)
-        loss = interval_mse(said.float(), dice) + pair_ranking(said.float(), dice, self.unit_text[structure])
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(self.judge.parameters(), 1.0)
-        self.optimiser.step()
-        self.schedule.step()
-        self.average.update_parameters(self.judge)
-        self.step += 1
-        return loss.item()
-
-    @torch.no_grad()
-    def _settle(self, batches: Iterator[Samples], count: int = 16) -> None:
-        """Averaged weights need statistics of their own: a plain mean over some batches."""
-        average = self.average.module
-        for layer in average.modules():
-            if isinstance(layer, nn.BatchNorm2d):
-                layer.reset_running_stats()
-                layer.momentum = None
-        average.train()
-        for samples in islice(batches, count):
-            slices, structure, _ = tensors(samples, self.device)
-            with torch.autocast(self.device.type, dtype=torch.bfloat16):
-                average(normalised(self.jitter(slices)), structure)
-        average.eval()
+            said: Tensor = network(normalised(self.jitter(slices)), structure)
+        return said
 
 
 def tensors(samples: Samples, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:

@@ -41,8 +41,8 @@ class Mixture:
         Folder for what was outlined in scans without labels; made where it is missing (minutes).
     predictions : Path, optional
         Folder with ``CASE_pred_*.nii.gz`` of `segae.train.segmenter`.
-    shard : int
-        Samples per item, mixed from `open_visits` scans, one of which is replaced per item.
+    shard, open_visits, renewed : int
+        Samples per item, mixed from `open_visits` scans, `renewed` of which are replaced per item.
     recipe : Recipe
         How samples are cut.
     """
@@ -55,7 +55,8 @@ class Mixture:
     unlabelled: float = 0.0
     predictions: Path | None = None
     shard: int = 1024
-    open_visits: int = 10
+    open_visits: int = 12
+    renewed: int = 2
     recipe: Recipe = RECIPE
 
     def __call__(self, rng: np.random.Generator) -> Iterator[Samples]:
@@ -79,7 +80,7 @@ class Mixture:
         while True:
             samples = Samples.join([v.draw(-(-self.shard // len(visits))) for v in visits])
             yield samples.take(rng.permutation(len(samples))[: self.shard])
-            visits = [*visits[1:], visit()]
+            visits = [*visits[self.renewed :], *(visit() for _ in range(self.renewed))]
 
     def structures(self) -> set[str]:
         """Names of which samples are drawn."""

@@ -49,14 +49,14 @@ NAMELESS = len(STRUCTURES)
 # Kinds of spoiled masks and their shares. "engine" is one of the many errors of `segae.perturb`, for masks that are
 # small enough to be spoiled in passing; "network" is what a segmentation network made of the scan, where there is any.
 SHARES = {
-    "untouched": 0.07, "erode": 0.08, "dilate": 0.08, "jitter": 0.06, "elastic": 0.06, "shift": 0.06, "scale": 0.03,
-    "cut": 0.04, "truncate": 0.08, "islands": 0.03, "holes": 0.03, "merge": 0.03, "swap": 0.07, "mirror": 0.02,
+    "untouched": 0.09, "erode": 0.08, "dilate": 0.08, "jitter": 0.06, "elastic": 0.06, "shift": 0.06, "scale": 0.03,
+    "cut": 0.04, "truncate": 0.11, "islands": 0.03, "holes": 0.03, "merge": 0.03, "swap": 0.07, "mirror": 0.02,
     "astray": 0.02, "engine": 0.24, "network": 0.10,
 }  # fmt: skip
 KINDS = tuple(SHARES)
 _ENGINE_VOXELS = 500_000
 # Slices that are taken of one spoiled mask: inside, and beyond its ends.
-_INSIDE, _BEYOND = 6, 1
+_INSIDE, _BEYOND = 6, 2
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,7 @@ from segae.train.data import HELD_OUT
 from segae.train.losses import Targets, dice_of, judge_loss
 from segae.train.network import Judge, Judgement, Widths
 from segae.train.restore import normalise, restore
-from segae.train.run import Run, log_to, torch_device
-from segae.train.sources import Mixture
+from segae.train.run import Run, log_to, mixture, torch_device
 from segae.train.synthesis import MASK_CHANNEL, RECIPE, STRUCTURES, Samples, Visit
 from segae.train.text import embeddings, facts
 
@@ -111,15 +110,7 @@ def fit(
     work.mkdir(parents=True, exist_ok=True)
     log_to(work / "fit.log")
     torch.manual_seed(settings.seed)
-    source = Mixture(
-        folder,
-        settings.leave_out,
-        settings.synthetic,
-        atlas or work / "atlas.npz",
-        regions=work / "regions",
-        unlabelled=settings.unlabelled,
-        predictions=predictions,
-    )
+    source = mixture(folder, work, settings, atlas, predictions, RECIPE)
     checks = held_out_samples(folder, settings.leave_out)
     trained = source.structures()  # before the other process starts: both would build what is missing
     ring = feed.Ring(work / "ring", settings.ring)

@@ -25,7 +25,7 @@ from segae.train.data import HELD_OUT
 from segae.train.export import write_onnx
 from segae.train.losses import interval_mse, pair_ranking
 from segae.train.paper import PaperJudge
-from segae.train.run import Run, log_to, torch_device
+from segae.train.run import Run, log_to, mixture, torch_device
 from segae.train.sources import Mixture
 from segae.train.synthesis import STRUCTURES, Samples
 from segae.train.text import embeddings
@@ -138,19 +138,10 @@ def fit_rival(
     work.mkdir(parents=True, exist_ok=True)
     log_to(work / "rival.log")
     torch.manual_seed(settings.seed)
-    mixture = Mixture(
-        folder,
-        settings.leave_out,
-        settings.synthetic,
-        atlas or work / "atlas.npz",
-        regions=work / "regions",
-        unlabelled=settings.unlabelled,
-        predictions=predictions,
-        recipe=sample_recipe(settings.side_px),
-    )
-    trained = mixture.structures()  # before the other process starts: both would build what is missing
+    scans = mixture(folder, work, settings, atlas, predictions, sample_recipe(settings.side_px))
+    trained = scans.structures()  # before the other process starts: both would build what is missing
     ring = feed.Ring(work / "ring", settings.files)
-    source = PaperSource(mixture, settings.files - len(ring.files()))
+    source = PaperSource(scans, settings.files - len(ring.files()))
     producer = feed.start(ring, source, settings.seed, niceness=0)
     torch.set_num_threads(threads)
     run = RivalRun(new_rival(settings.depth), settings, trained, torch_device(device))

@@ -23,6 +23,7 @@ from tqdm import tqdm
 from segae.errors import DeviceError
 from segae.recipe import Recipe
 from segae.train import feed
+from segae.train.sources import Mixture
 from segae.train.synthesis import Samples
 
 log = logging.getLogger("segae.train")
@@ -54,6 +55,34 @@ class Schedule(Protocol):
     @property
     def average(self) -> float:
         """Decay of the running average of the weights, which is what is exported."""
+
+    @property
+    def leave_out(self) -> tuple[str, ...]:
+        """Cases that are not learned from."""
+
+    @property
+    def synthetic(self) -> float:
+        """Share of the samples from synthetic scans."""
+
+    @property
+    def unlabelled(self) -> float:
+        """Share of the samples from scans without labels."""
+
+
+def mixture(
+    folder: Path, work: Path, settings: Schedule, atlas: Path | None, predictions: Path | None, recipe: Recipe
+) -> Mixture:
+    """Samples of a run: the scans in `folder` as its settings mix them; what has to be made for that goes to `work`."""
+    return Mixture(
+        folder,
+        settings.leave_out,
+        settings.synthetic,
+        atlas or work / "atlas.npz",
+        regions=work / "regions",
+        unlabelled=settings.unlabelled,
+        predictions=predictions,
+        recipe=recipe,
+    )
 
 
 def rate_factor(step: int, steps: int, warm_up: int) -> float:

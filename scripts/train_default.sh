@@ -26,5 +26,5 @@ redraw base
 stage main --steps 10000 --rate 1.2e-3 --initial "$work/base/checkpoint.pt" --predictions "$work/predictions"
 redraw main
 stage long --steps 16000 --rate 1e-3 --initial "$work/main/checkpoint.pt" --predictions "$work/predictions"
-stage final --steps 3000 --rate 5e-4 --initial "$work/long/checkpoint.pt" --predictions "$work/predictions" \
+stage final --steps 4000 --rate 5e-4 --initial "$work/long/checkpoint.pt" --predictions "$work/predictions" \
   --hold-out --calibrated-by "$work/long.onnx"

@@ -21,7 +21,7 @@ import pytest
 import tiny_models
 
 import segae
-from segae.assessment import WHOLE_SHARE, SlicePredictions, aggregate, calibrate
+from segae.assessment import BEYOND_REACH, WHOLE_SHARE, SlicePredictions, aggregate, calibrate
 from segae.recipe import Calibration, ChannelSpec, MarginCrop, ModelCard, PaperCrop, Recipe, WideField
 from segae.session import Session, cuda_driver_devices
 from segae.slices import cut, label_of_mask, plan_slices, scan_labels
@@ -205,7 +205,7 @@ def predictions(**columns: list[float]) -> SlicePredictions:
 
 
 def test_aggregation_by_hand() -> None:
-    """Two slices of the mask and one beyond its end, in which 50 mm2 were missed over 4 mm."""
+    """Two slices of the mask and one beyond its end, in which 50 mm2 were missed over 4 mm and what they reach."""
     slices = predictions(
         area_mm2=[100, 200, 0],
         share_mm=[2, 3, 4],
@@ -215,7 +215,7 @@ def test_aggregation_by_hand() -> None:
         truth_fraction=[0.9, 0.9, 0.05],
     )
     np.testing.assert_allclose(slices.truth_mm2, [150, 200, 50])
-    overlap, mask, truth = 2 * 90 + 3 * 100, 2 * 100 + 3 * 200, 2 * 150 + 3 * 200 + 4 * 50
+    overlap, mask, truth = 2 * 90 + 3 * 100, 2 * 100 + 3 * 200, 2 * 150 + 3 * 200 + BEYOND_REACH * 4 * 50
     wanted = (2 * overlap / (mask + truth), overlap / mask, overlap / truth)
     assert aggregate(slices) == pytest.approx(wanted)
 
@@ -267,7 +267,7 @@ def test_score_by_hand(engine: segae.Engine, monkeypatch: pytest.MonkeyPatch) ->
     mask[7:13, 20:30, 20:30] = 1
     result = engine.assess(np.zeros(mask.shape, np.int16), mask, "liver", spacing=(4, 1, 1))
     # Crop: max(10 * 1.3 + 20, 48) = 48 mm; 1152 mm2 expected one slice beyond either end, over 4 mm each.
-    overlap, area, truth = 0.8 * 600 * 4, 600 * 4, 0.8 / 0.5 * 600 * 4 + 2 * 0.5 * 48**2 * 4
+    overlap, area, truth = 0.8 * 600 * 4, 600 * 4, 0.8 / 0.5 * 600 * 4 + 2 * 0.5 * 48**2 * 4 * BEYOND_REACH
     assert result.dice == pytest.approx(2 * overlap / (area + truth), rel=1e-6)
     assert result.precision == pytest.approx(0.8)
     assert result.recall == pytest.approx(overlap / truth, rel=1e-6)

@@ -16,6 +16,8 @@ Float64 = npt.NDArray[np.float64]
 _LEAST_RECALL = 0.1
 # What a model tells of the whole mask, against what its slices add up to; chosen on held-out training scans.
 WHOLE_SHARE = 0.25
+# What a mask misses beyond its ends goes on further, on average, than the slices that look for it; chosen likewise.
+BEYOND_REACH = 1.5
 
 
 @dataclass(frozen=True)
@@ -201,12 +203,14 @@ class SlicePredictions:
 def aggregate(slices: SlicePredictions) -> tuple[float, float, float]:
     """Dice, precision and recall in 3D.
 
-    Areas are added up over the slices, weighted with the length along z that each stands for. Where the model tells of
-    the whole mask too, its word counts for `WHOLE_SHARE`.
+    Areas are added up over the slices, weighted with the length along z that each stands for; slices beyond the ends
+    stand for `BEYOND_REACH` times theirs. Where the model tells of the whole mask too, its word counts for
+    `WHOLE_SHARE`.
     """
-    overlap = np.nansum(np.clip(slices.precision, 0, 1) * slices.area_mm2 * slices.share_mm)
-    mask = np.nansum(slices.area_mm2 * slices.share_mm)
-    truth = max(float(np.nansum(slices.truth_mm2 * slices.share_mm)), float(overlap))
+    length = np.where(slices.area_mm2 > 0, 1.0, BEYOND_REACH) * slices.share_mm
+    overlap = np.nansum(np.clip(slices.precision, 0, 1) * slices.area_mm2 * length)
+    mask = np.nansum(slices.area_mm2 * length)
+    truth = max(float(np.nansum(slices.truth_mm2 * length)), float(overlap))
     precision = float(overlap / mask)
     recall = float(overlap / truth) if truth > 0 else 0.0
     if slices.whole_precision is not None and slices.whole_recall is not None:

@@ -34,8 +34,8 @@ _MIDLINE_MARGIN_MM = 10.0
 _OUTSIDE_SHARE = 0.2
 # Beyond its end a structure is missed when the slice there should hold this share of the mask's last slice, and this
 # share of its largest one: near a natural end, areas are small and so are the model's errors about them.
-_MISSED_OF_LAST = 0.4
-_MISSED_OF_LARGEST = 0.4
+_MISSED_OF_LAST = 0.5
+_MISSED_OF_LARGEST = 0.2
 
 # Structures that come in several pieces, or that a scan cuts into pieces.
 _IN_PIECES = frozenset(

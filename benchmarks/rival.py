@@ -115,16 +115,19 @@ def table(told: dict[str, dict[str, Any]]) -> list[str]:
 
 
 def heading(given: argparse.Namespace) -> list[str]:
+    longer = (
+        f' "Same time" is a judge on {given.same_time} slices, about as long for a core.' if given.same_time else ""
+    )
     return [
         "# The judge against the paper's recipe on the same data",
         "",
         f"`python benchmarks/rival.py --samples {given.samples}`, {datetime.date.today()}. Both learned from "
-        f'{given.samples} slices (repeats counted) of the same scans and errors, from scratch; "same time" is a judge on '
-        f"{given.same_time} slices, about as long for a core. All were judged once on the same spoiled masks, in the slices "
-        "that each looks at; 95 % intervals over patients. The paper's recipe is reduced: ResNet-18 at 128x128, "
-        "a 384-d sentence embedding in CLIP's place; image in [-200, 200] HU and mask, 20 px of margin, its losses, "
-        "its gated head, mean of slices. LCC, then mean absolute error; P1 mixed errors, P2 erosion, P3 dilation, "
-        "P4 swap and wrong side, P5 truncation. Slices count where mask and truth share 20 pixels.",
+        f"{given.samples} slices (repeats counted) of the same scans and errors, from scratch.{longer} All were judged "
+        "once on the same spoiled masks, in the slices that each looks at; 95 % intervals over patients. The paper's "
+        "recipe is reduced: ResNet-18 at 128x128, a 384-d sentence embedding in CLIP's place; image in [-200, 200] HU "
+        "and mask, 20 px of margin, its losses, its gated head, mean of slices. LCC, then mean absolute error; P1 mixed "
+        "errors, P2 erosion, P3 dilation, P4 swap and wrong side, P5 truncation. Slices count where mask and truth "
+        "share 20 pixels.",
     ]
 
 

@@ -43,9 +43,10 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=Path, required=name != "atlas")
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--rate", type=float, default=8e-4)
+    parser.add_argument("--folds", nargs="+", default=[fold[0] for fold in FOLDS], help="first scans of those to run")
     options = parser.parse_args()
     print("| scans left out | set | n | LCC | MAE | AUROC |\n| --- | --- | --- | --- | --- | --- |")
-    for fold in FOLDS:
+    for fold in (fold for fold in FOLDS if fold[0] in options.folds):
         told = run_fold(fold, options)
         for key in SHOWN:
             if key in told:

@@ -125,8 +125,8 @@ def heading(given: argparse.Namespace) -> list[str]:
         f"{given.samples} slices (repeats counted) of the same scans and errors, from scratch.{longer} All were judged "
         "once on the same spoiled masks, in the slices that each looks at; 95 % intervals over patients. The paper's "
         "recipe is reduced: ResNet-18 at 128x128, a 384-d sentence embedding in CLIP's place; image in [-200, 200] HU "
-        "and mask, 20 px of margin, its losses, its gated head, mean of slices. LCC, then mean absolute error; P1 mixed "
-        "errors, P2 erosion, P3 dilation, P4 swap and wrong side, P5 truncation. Slices count where mask and truth "
+        "and mask, 20 px of margin, its losses, its gated head, mean of slices. LCC, then mean absolute error; P1 mixed"
+        " errors, P2 erosion, P3 dilation, P4 swap and wrong side, P5 truncation. Slices count where mask and truth "
         "share 20 pixels.",
     ]
 

@@ -61,7 +61,7 @@ def spread_table(runs: list[Run], rows: str, columns: str, figures: Sequence[str
     """
     heads = sorted({run[columns] for run in runs})
     lines = [
-        f"| {rows} | " + " | ".join(f"{head} {columns}: {', '.join(figures)}" for head in heads) + " |",
+        f"| {rows} | " + " | ".join(f"{columns} {head}: {', '.join(figures)}" for head in heads) + " |",
         "| --- |" + " --- |" * len(heads),
     ]
     for value in order:

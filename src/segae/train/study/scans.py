@@ -63,9 +63,9 @@ class Scans:
 def study_scans(folder: Path, atlas: Path, cache: Path, size: Size) -> Scans:
     """Read the scans, or make and keep them.
 
-    The real scans of the pool are those that the shipped judge was never fitted on (`HELD_OUT`), so that it does not
-    rank what it learned by heart; the synthetic ones have seeds of their own. Test scans are real training cases: the
-    judge never sees a mask of them here.
+    The real scans of the pool are those that only the last stage of the shipped judge learned from (`HELD_OUT`): the
+    stage before it does not rank what it knows by heart. The synthetic ones have seeds of their own. Test scans are
+    real training cases: the judge never sees a mask of them here.
 
     Parameters
     ----------

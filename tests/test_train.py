@@ -150,6 +150,21 @@ def test_fit_resume_and_export(tmp_path, monkeypatch):
     assert 0 <= segae.Engine(model, "cpu").score(_scan().image, _scan().mask("liver"), "liver", spacing=(3, 2, 2)) <= 1
 
 
+def test_calibration_can_be_lent(tmp_path, monkeypatch):
+    """A model that no case was held out for takes the curve of another, or stays as it is."""
+    from segae.recipe import Calibration
+    from segae.train.ship import ship
+
+    monkeypatch.setattr(fit, "new_judge", _judge)
+    monkeypatch.setattr(export, "new_judge", _judge)
+    checkpoint = tmp_path / fit.CHECKPOINT
+    fit.JudgeRun(fit.Settings(steps=1, batch=8), {"liver"}, CPU).save(checkpoint)
+    curves = {"default": Calibration((0.0, 0.4, 1.0), (0.0, 0.6, 1.0))}
+    export.export(checkpoint, tmp_path / "lender.onnx", "lender", curves)
+    assert ship(checkpoint, tmp_path / "own.onnx", "own", []).calibration == {}
+    assert ship(checkpoint, tmp_path / "lent.onnx", "lent", [], tmp_path / "lender.onnx").calibration == curves
+
+
 def test_a_run_stops_when_no_more_samples_are_made(tmp_path, monkeypatch):
     """A scan that breaks the process that makes samples must not leave the other learning the same ones for hours."""
     monkeypatch.setattr(fit, "new_judge", _judge)

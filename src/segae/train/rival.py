@@ -175,13 +175,16 @@ class RivalRun(Run[PaperJudge]):
 
     def loss(self, samples: Samples) -> Tensor:
         """Squared error weighted by interval, and optimal-pair ranking."""
-        _, structure, dice = tensors(samples, self.device)
-        said = self.show(self.network, samples).float()
+        slices, structure, dice = tensors(samples, self.device)
+        said = self._said(self.network, slices, structure).float()
         return interval_mse(said, dice) + pair_ranking(said, dice, self._unit_text[structure])
 
-    def show(self, network: PaperJudge, samples: Samples) -> Tensor:
-        """What a network says of a batch."""
+    def show(self, network: PaperJudge, samples: Samples) -> None:
+        """Have a network look at a batch."""
         slices, structure, _ = tensors(samples, self.device)
+        self._said(network, slices, structure)
+
+    def _said(self, network: PaperJudge, slices: Tensor, structure: Tensor) -> Tensor:
         with torch.autocast(self.device.type, dtype=torch.bfloat16):
             said: Tensor = network(normalised(self.jitter(slices)), structure)
         return said

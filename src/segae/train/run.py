@@ -126,8 +126,8 @@ class Run(ABC, Generic[Network]):
         """What `network` should be punished with for what it says of a batch."""
 
     @abstractmethod
-    def show(self, network: Network, samples: Samples) -> object:
-        """Have a network look at a batch, as in training; what it says does not matter."""
+    def show(self, network: Network, samples: Samples) -> None:
+        """Have a network look at a batch, as in training."""
 
     def figures(self) -> str:
         """What to log of the averaged weights, beside the loss."""

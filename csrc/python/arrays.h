@@ -16,6 +16,9 @@ namespace py = pybind11;
 // Adds the operations of csrc/edit to the module.
 void register_perturb(py::module_& m);
 
+// Adds the operations of csrc/relations.
+void register_relations(py::module_& m);
+
 // Adds DeviceArray, and in a build with CUDA the operations on it.
 void register_device_array(py::module_& m);
 void register_cuda(py::module_& m);

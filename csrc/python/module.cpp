@@ -1,5 +1,5 @@
 // Python's door to the operations: check what came, release the GIL, call, return. No arithmetic here.
-// bind_edit.cpp, bind_device.cpp, bind_cuda.cpp and bind_batch.cpp are its other leaves.
+// The bind_*.cpp beside it are its other leaves.
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
@@ -181,6 +181,7 @@ PYBIND11_MODULE(_core, m) {
         py::arg("threads"));
   m.def("squared_distance", &bind_squared_distance, py::arg("seeds"), py::arg("spacing_mm"), py::arg("threads"));
   register_perturb(m);
+  register_relations(m);
   register_device_array(m);
 #ifdef SEGAE_WITH_CUDA
   register_cuda(m);

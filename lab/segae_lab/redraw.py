@@ -23,9 +23,9 @@ from segae.session import Session
 from segae.slices import LabelScan, cut, plan_slices
 from segae.train import data
 from segae.train.data import LabelledScan
-from segae.train.segmenter import save_prediction
 from segae.train.spoil import LOCAL_KINDS, Bool, spoil, target_of
 from segae.train.synthesis import structure_boxes
+from segae_lab.segmenter import save_prediction
 
 log = logging.getLogger("segae.train")
 

@@ -12,10 +12,10 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("scipy")
 
 import segae  # noqa: E402
-from segae.cli import main  # noqa: E402
 from segae.train.data import LabelledScan  # noqa: E402
-from segae.train.study import active, cost, network, quality, record, scans, semi  # noqa: E402
-from segae.train.study.sizes import Size  # noqa: E402
+from segae_lab.__main__ import main  # noqa: E402
+from segae_lab.study import active, cost, network, quality, record, scans, semi  # noqa: E402
+from segae_lab.study.sizes import Size  # noqa: E402
 
 TINY = Size(
     side=16, pixel_mm=4.0, synthetic=0, tests=1, width=2, steps=2, batch=2, rate=1e-3, passes=2, budgets=(1, 2, 3),

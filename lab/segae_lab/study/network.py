@@ -9,9 +9,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from segae.train.segmenter import Segmenter, masked_loss
-from segae.train.study.scans import NAMES, Bool, StudyScan
-from segae.train.study.sizes import Size
+from segae_lab.segmenter import Segmenter, masked_loss
+from segae_lab.study.scans import NAMES, Bool, StudyScan
+from segae_lab.study.sizes import Size
 
 _WINDOWS_HU = ((-160.0, 240.0), (-1000.0, 1000.0))
 _NEIGHBOURS = (-1, 0, 1)
@@ -29,7 +29,7 @@ class Labels:
 
 
 class StudyNet(Segmenter):
-    """The U-Net of `segae.train.segmenter` with dropout of whole channels behind every level but the first."""
+    """The U-Net of `segae_lab.segmenter` with dropout of whole channels behind every level but the first."""
 
     def __init__(self, width: int) -> None:
         super().__init__(len(_WINDOWS_HU) * len(_NEIGHBOURS), len(NAMES), width)

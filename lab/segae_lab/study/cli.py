@@ -1,9 +1,10 @@
-"""The command `segae study`."""
+"""The command ``python -m segae_lab study``."""
 
 from __future__ import annotations
 
 import argparse
 import os
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from segae.errors import ParameterError
 
 
 def add_parser(commands: Any) -> None:
-    """Add `segae study` to argparse's subparsers; its `run` takes the parsed options and returns the exit code."""
+    """Add ``study`` to argparse's subparsers; its `run` takes the parsed options and returns the exit code."""
     command = commands.add_parser("study", help="the paper's studies in small: cost, active learning, pseudo-labels")
     command.add_argument("study", choices=("cost", "active", "semi"))
     command.add_argument("--work", type=Path, required=True, help="folder for scans and finished runs; goes on there")
@@ -30,12 +31,9 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run one study and print its table."""
-    try:
-        import torch
+    import torch
 
-        from segae.train.study.sizes import SIZES
-    except ImportError as error:
-        raise ParameterError(f"study needs {error.name}: pip install 'segae[train]'.") from error
+    from segae_lab.study.sizes import SIZES
 
     torch.set_num_threads(options.threads)
     options.work.mkdir(parents=True, exist_ok=True)
@@ -43,7 +41,7 @@ def run(options: argparse.Namespace) -> int:
     if options.seeds is not None:
         size = replace(size, seeds=tuple(options.seeds))
     if options.study == "cost":
-        from segae.train.study.cost import run_cost
+        from segae_lab.study.cost import run_cost
 
         table = run_cost(options.model, options.size, options.device, options.threads)
     else:
@@ -51,15 +49,15 @@ def run(options: argparse.Namespace) -> int:
     if options.out:
         options.out.parent.mkdir(parents=True, exist_ok=True)
         options.out.write_text(table, encoding="utf-8")
-    print(table)
+    sys.stdout.write(table + "\n")
     return 0
 
 
 def _learning(options: argparse.Namespace, size: Any) -> str:
     from segae import Engine
-    from segae.train.study.active import run_active
-    from segae.train.study.scans import study_scans
-    from segae.train.study.semi import run_semi
+    from segae_lab.study.active import run_active
+    from segae_lab.study.scans import study_scans
+    from segae_lab.study.semi import run_semi
 
     if options.data is None:
         raise ParameterError("data: not given and SEGAE_DATA is not set; name the folder that holds data/cases.csv.")

@@ -14,11 +14,11 @@ from scipy.stats import rankdata
 from tqdm import tqdm
 
 from segae import Engine
-from segae.train.study.network import Labels, StudyNet, fit_net, probabilities
-from segae.train.study.quality import METHODS, Float64, Judges, tested
-from segae.train.study.record import Record, Run, spread_table
-from segae.train.study.scans import Scans
-from segae.train.study.sizes import Size
+from segae_lab.study.network import Labels, StudyNet, fit_net, probabilities
+from segae_lab.study.quality import METHODS, Float64, Judges, tested
+from segae_lab.study.record import Record, Run, spread_table
+from segae_lab.study.scans import Scans
+from segae_lab.study.sizes import Size
 
 
 def run_active(scans: Scans, size: Size, engine: Engine, work: Path, device: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from segae.train.paint import Canvas
+from segae_lab.synthetic.paint import Canvas
 
 _HOSTS = (
     "liver", "liver", "spleen", "pancreas", "kidney_left", "kidney_right", "prostate", "thyroid_left", "parotid_left",

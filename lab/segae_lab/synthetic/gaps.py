@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
-from segae.train.frame import Frame, Labels, Mask, Point, closed, grown, upsample
-from segae.train.vessel_tree import LUNG_LOBES, grow_vessels
+from segae_lab.synthetic.frame import Frame, Labels, Mask, Point, closed, grown, upsample
+from segae_lab.synthetic.vessel_tree import LUNG_LOBES, grow_vessels
 
 _MEDIASTINUM = ("heart_myocardium", "heart_atrium_left", "heart_atrium_right", "heart_ventricle_left",
                 "heart_ventricle_right", "aorta", "pulmonary_artery", "pulmonary_vein", "superior_vena_cava",

@@ -1,6 +1,6 @@
 """What a choice of the recipe is worth: short trainings from one checkpoint on the same samples, one thing changed.
 
-    python benchmarks/ablation.py --data $SEGAE_DATA --base base/checkpoint.pt --ring DIR --work DIR --steps 600
+    python lab/benchmarks/ablation.py --data $SEGAE_DATA --base base/checkpoint.pt --ring DIR --work DIR --steps 600
 
 `--ring` is the folder of samples of a training run (`fit` leaves it behind). Figures: Pearson's r of predicted and true
 Dice of slices (where mask and truth share 20 pixels) on held-out training scans, spoiled by the cheap kinds.

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Trains the default model from nothing: about three and a half hours on two CPU cores. Goes on where it was stopped.
 #
-#   scripts/train_default.sh $SEGAE_DATA WORK
+#   lab/train_default.sh $SEGAE_DATA WORK
 #
 # base   no labelled scan of the trunk: what synthetic scans alone teach of it (leave-one-out starts here)
 # main   all training scans but the held-out ones, and masks that `base` drew
@@ -13,13 +13,13 @@ mkdir -p "$work"
 trunk=(ts_slab lidc0001 ts3mm ts_aorta ts_pulm)
 head_neck=(kbp80 kbp82 kbp83 kbp84 kbp86 kbp87 kbp88 kbp89)
 
-stage() { # name, then options of `segae train`
+stage() { # name, then options of `python -m segae_lab train`
   local name=$1
   shift
   [ -f "$work/$name.onnx" ] ||
-    segae train "$data" --work "$work/$name" -o "$work/$name.onnx" --atlas "$work/atlas.npz" "$@"
+    python -m segae_lab train "$data" --work "$work/$name" -o "$work/$name.onnx" --atlas "$work/atlas.npz" "$@"
 }
-redraw() { python -m segae.train redraw "$work/$1.onnx" --data "$data" --out "$work/predictions"; }
+redraw() { python -m segae_lab redraw "$work/$1.onnx" --data "$data" --out "$work/predictions"; }
 
 stage base --steps 5200 --synthetic 0.6 --unlabelled 0.1 --hold-out "${head_neck[@]}" "${trunk[@]}"
 redraw base

@@ -13,10 +13,10 @@ pytest.importorskip("scipy")
 
 from segae import structures
 from segae.errors import ParameterError
-from segae.train.anatomy import MATERIALS, UNIONS, Atlas, build_atlas, union_ids
-from segae.train.body import REGIONS
-from segae.train.ct import generate
-from segae.train.voxelise import voxelise
+from segae_lab.synthetic.anatomy import MATERIALS, UNIONS, Atlas, build_atlas, union_ids
+from segae_lab.synthetic.body import REGIONS
+from segae_lab.synthetic.ct import generate
+from segae_lab.synthetic.voxelise import voxelise
 
 
 def _cube(low: float, high: float) -> np.ndarray:

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from segae.train.anatomy import Atlas
+from segae_lab.synthetic.anatomy import Atlas
 
 _SLAB = 16  # slices at a time: keeps the coordinates in the cache and the memory small
 
@@ -25,7 +25,7 @@ def sample(
     Parameters
     ----------
     lattice
-        [3, a, b, c] atlas mm, from `segae.train.body.warp_field`.
+        [3, a, b, c] atlas mm, from `segae_lab.synthetic.body.warp_field`.
     shape
         Samples (z, y, x) that the lattice spans.
 

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from segae import volume
-from segae.train.anatomy import Atlas
-from segae.train.ct import generate
+from segae_lab.synthetic.anatomy import Atlas
+from segae_lab.synthetic.ct import generate
 
 _TILE = 232
 _WINDOWS = ((-160.0, 240.0), (-1000.0, 500.0))

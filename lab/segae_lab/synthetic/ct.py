@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from segae.errors import ParameterError
-from segae.train import body, paint, physics
-from segae.train.anatomy import MATERIALS, Atlas
-from segae.train.lesions import add_lesions
-from segae.train.sampling import sample
-from segae.train.tissues import draw_look
+from segae_lab.synthetic import body, paint, physics
+from segae_lab.synthetic.anatomy import MATERIALS, Atlas
+from segae_lab.synthetic.lesions import add_lesions
+from segae_lab.synthetic.sampling import sample
+from segae_lab.synthetic.tissues import draw_look
 
 #: Materials that belong to a structure once they are painted; the others become 0.
 _BELONGS = {"ventricle": "brain", "teeth_upper": "skull", "teeth_lower": "mandible"}
@@ -31,7 +31,7 @@ class SyntheticScan:
     ct
         int16 [z, y, x] HU, LPS.
     labels
-        uint8 ids of structures.csv; unions are listed in `segae.train.anatomy.UNIONS`.
+        uint8 ids of structures.csv; unions are listed in `segae_lab.synthetic.anatomy.UNIONS`.
     spacing_mm
         (z, y, x).
     meta
@@ -59,7 +59,7 @@ def generate(
     seed
         Everything follows from it.
     atlas
-        From `segae.train.anatomy.load_atlas`.
+        From `segae_lab.synthetic.anatomy.load_atlas`.
     region
         Part of the body; drawn by default.
     coarse

@@ -1,6 +1,6 @@
 """Leave one scan out: what the recipe reaches on each labelled scan of the trunk when it never saw it.
 
-    python benchmarks/leave_one_out.py --data $SEGAE_DATA --base base/checkpoint.pt --work DIR --steps 600
+    python lab/benchmarks/leave_one_out.py --data $SEGAE_DATA --base base/checkpoint.pt --work DIR --steps 600
 
 `--base` is a checkpoint that none of these scans was trained on (docs/training.md); every fold goes on from it with all
 other training scans, and is calibrated on held-out head-neck scans. Folds that are done are not done again.
@@ -17,6 +17,7 @@ from segae.train.data import HELD_OUT
 from segae.train.evaluate import evaluate
 from segae.train.fit import Settings, fit
 from segae.train.ship import ship
+from segae_lab.sources import more_scans, usual_shares
 
 # Patients: the two small ones of TotalSegmentator together. ts_slab is held out of the shipped model anyway.
 FOLDS = (("lidc0001",), ("ts3mm",), ("ts_aorta", "ts_pulm"))
@@ -28,8 +29,15 @@ def run_fold(fold: tuple[str, ...], options: argparse.Namespace) -> dict[str, di
     work = options.work / fold[0]
     figures = work / "figures" / "figures.json"
     if not figures.exists():
-        settings = Settings(steps=options.steps, rate=options.rate, leave_out=(*HELD_OUT, *fold), ring=24)
-        checkpoint = fit(options.data, work, settings, threads=1, initial=options.base, atlas=options.atlas)
+        settings = Settings(
+            steps=options.steps,
+            rate=options.rate,
+            leave_out=(*HELD_OUT, *fold),
+            shares=usual_shares(options.data),
+            ring=24,
+        )
+        more = more_scans(options.data, work, options.atlas)
+        checkpoint = fit(options.data, work, settings, threads=1, initial=options.base, more=more)
         cases = data.cases(options.data, "train")
         ship(checkpoint, work / "model.onnx", fold[0], [c for c in cases if c.name in HELD_OUT and c.name != "ts_slab"])
         evaluate(work / "model.onnx", [c for c in cases if c.name in fold], work / "figures", workers=2, threads=1)

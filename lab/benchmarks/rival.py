@@ -1,6 +1,6 @@
 """The judge against the paper's own recipe (reduced): as many samples of the same scans, the same test.
 
-    python benchmarks/rival.py --data $SEGAE_DATA --work DIR --samples 40000 --same-time 209000 --write
+    python lab/benchmarks/rival.py --data $SEGAE_DATA --work DIR --samples 40000 --same-time 209000 --write
 
 Trains both from scratch, one after the other, and the judge once more on as many samples as it learns from in the
 rival's processor time. All judge the same spoiled masks of held-out training scans and of the dev scans. None is
@@ -22,6 +22,7 @@ from segae.train import data
 from segae.train.evaluate import evaluate
 from segae.train.export import export
 from segae.train.fit import Settings, fit
+from segae_lab.sources import more_scans, usual_shares
 
 BATCH = 64
 TABLES = ("P1 slices", "P2 slices", "P3 slices", "P1 masks", "P2 masks", "P3 masks", "P4 masks", "P5 masks")
@@ -56,7 +57,7 @@ def main() -> None:
     text = "\n".join([*lines, ""])
     print(text)
     if given.write:
-        (Path(__file__).parent / "results" / "rival.md").write_text(text)
+        (Path(__file__).parents[2] / "benchmarks" / "results" / "rival.md").write_text(text)
 
 
 def train_rival(given: argparse.Namespace) -> Path:
@@ -70,7 +71,7 @@ def train_rival(given: argparse.Namespace) -> Path:
             "--atlas",
             given.atlas or given.work / "atlas.npz",
         ]
-        command = [sys.executable, "-m", "segae.train", "rival", *common, "--samples", given.samples, "--out", out]
+        command = [sys.executable, "-m", "segae_lab", "rival", *common, "--samples", given.samples, "--out", out]
         subprocess.run([*map(str, command)], check=True)
     return out
 
@@ -78,17 +79,14 @@ def train_rival(given: argparse.Namespace) -> Path:
 def train_judge(given: argparse.Namespace, samples: int, name: str) -> Path:
     out = given.work / f"{name}.onnx"
     if not out.exists():
-        synthetic, unlabelled = data.usual_shares(given.data)
         settings = Settings(
             steps=samples // BATCH,
             batch=BATCH,
             leave_out=data.held_out(given.data),
-            synthetic=synthetic,
-            unlabelled=unlabelled,
+            shares=usual_shares(given.data),
         )
-        checkpoint = fit(
-            given.data, given.work / name, settings, threads=1, atlas=given.atlas or given.work / "atlas.npz"
-        )
+        more = more_scans(given.data, given.work, given.atlas)
+        checkpoint = fit(given.data, given.work / name, settings, threads=1, more=more)
         export(checkpoint, out, name)
     return out
 
@@ -121,7 +119,7 @@ def heading(given: argparse.Namespace) -> list[str]:
     return [
         "# The judge against the paper's recipe on the same data",
         "",
-        f"`python benchmarks/rival.py --samples {given.samples}`, {datetime.date.today()}. Both learned from "
+        f"`python lab/benchmarks/rival.py --samples {given.samples}`, {datetime.date.today()}. Both learned from "
         f"{given.samples} slices (repeats counted) of the same scans and errors, from scratch.{longer} All were judged "
         "once on the same spoiled masks, in the slices that each looks at; 95 % intervals over patients. The paper's "
         "recipe is reduced: ResNet-18 at 128x128, a 384-d sentence embedding in CLIP's place; image in [-200, 200] HU "

@@ -14,8 +14,8 @@ from tqdm import tqdm
 
 from segae.train import data
 from segae.train.data import HELD_OUT, LabelledScan
-from segae.train.sources import synthetic_parts
-from segae.train.study.sizes import Size
+from segae_lab.sources import synthetic_parts
+from segae_lab.study.sizes import Size
 
 Bool = npt.NDArray[np.bool_]
 
@@ -110,8 +110,8 @@ def _kept(cache: Path, name: str, size: Size, draw: Callable[[], LabelledScan]) 
 
 
 def _synthetic(seed: int, folder: Path, atlas: Path) -> LabelledScan:
-    from segae.train.anatomy import load_atlas
-    from segae.train.ct import generate
+    from segae_lab.synthetic.anatomy import load_atlas
+    from segae_lab.synthetic.ct import generate
 
     made = generate(
         seed,

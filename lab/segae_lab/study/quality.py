@@ -9,9 +9,9 @@ import numpy.typing as npt
 
 import segae
 from segae import Engine
-from segae.train.study.network import StudyNet, probabilities
-from segae.train.study.scans import NAMES, Bool, StudyScan
-from segae.train.study.sizes import Size
+from segae_lab.study.network import StudyNet, probabilities
+from segae_lab.study.scans import NAMES, Bool, StudyScan
+from segae_lab.study.sizes import Size
 
 Float64 = npt.NDArray[np.float64]
 

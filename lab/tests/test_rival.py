@@ -14,10 +14,11 @@ pytest.importorskip("onnx")
 import segae  # noqa: E402
 import segae.slices  # noqa: E402
 from segae import structures  # noqa: E402
-from segae.train import data, feed, rival, synthesis  # noqa: E402
+from segae.train import data, feed, synthesis  # noqa: E402
 from segae.train.paper import PaperJudge  # noqa: E402
 from segae.train.run import rate_factor  # noqa: E402
 from segae.train.synthesis import STRUCTURES  # noqa: E402
+from segae_lab import rival  # noqa: E402
 
 CPU = torch.device("cpu")
 SHIPPED = rival.shipped_recipe(128)

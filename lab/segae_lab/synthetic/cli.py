@@ -1,4 +1,4 @@
-"""``python -m segae.train synth``: a sheet of generated slices beside real ones, or a folder of generated scans."""
+"""``python -m segae_lab synth``: a sheet of generated slices beside real ones, or a folder of generated scans."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from segae.errors import ParameterError
-from segae.train.anatomy import load_atlas
-from segae.train.body import REGIONS
-from segae.train.ct import generate
-from segae.train.sheet import write_sheet
+from segae_lab.synthetic.anatomy import load_atlas
+from segae_lab.synthetic.body import REGIONS
+from segae_lab.synthetic.ct import generate
+from segae_lab.synthetic.sheet import write_sheet
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

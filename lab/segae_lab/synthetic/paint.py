@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from segae.train.tissues import Look
+from segae_lab.synthetic.tissues import Look
 
 Field = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -50,7 +50,7 @@ class Canvas:
     Attributes
     ----------
     labels, depth, vessel
-        uint8 ids, mm to the label's border, filled fraction, from `segae.train.sampling.sample`.
+        uint8 ids, mm to the label's border, filled fraction, from `segae_lab.synthetic.sampling.sample`.
     hu
         The picture so far.
     fine, rough
@@ -77,7 +77,7 @@ class Canvas:
 
 def paint(rng: np.random.Generator, labels: NDArray[np.uint8], maps: Field, names: dict[str, int],
           spacing_mm: Triple, look: Look) -> Canvas:  # fmt: skip
-    """Paint every sample of a scan; `maps` as from `segae.train.sampling.sample`."""
+    """Paint every sample of a scan; `maps` as from `segae_lab.synthetic.sampling.sample`."""
     fine, rough = noise(rng, labels.shape, spacing_mm, 2.2), noise(rng, labels.shape, spacing_mm, 9)
     hu = look.mean[labels]
     hu += look.texture[labels] * (0.6 * fine + 0.6 * rough)

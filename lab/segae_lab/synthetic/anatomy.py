@@ -1,6 +1,6 @@
 """The anatomical atlas: triangle meshes of one adult, as a labelmap that random bodies are drawn from.
 
-Meshes: BodyParts3D, (c) The Database Center for Life Science, CC BY 4.0. What they lack comes from `segae.train.gaps`.
+Meshes: BodyParts3D, (c) The Database Center for Life Science, CC BY 4.0. What they lack comes from `gaps.py`.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from scipy import ndimage
 
 from segae import structures
 from segae.errors import ParameterError
-from segae.train.gaps import fill_gaps
-from segae.train.voxelise import voxelise
+from segae_lab.synthetic.gaps import fill_gaps
+from segae_lab.synthetic.voxelise import voxelise
 
 #: Materials that are no structure but look like something in CT; ids that structures.csv leaves free.
 MATERIALS = {
@@ -97,7 +97,7 @@ class Atlas:
 
 
 def union_ids(name: str, names: dict[str, int]) -> list[int]:
-    """Ids whose voxels make up a structure in a labelmap of `segae.train.ct.generate`."""
+    """Ids whose voxels make up a structure in a labelmap of `segae_lab.synthetic.ct.generate`."""
     return [names[n] for n in (name, *UNIONS.get(name, ())) if n in names]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from segae.train.frame import Frame, Labels, Point
+from segae_lab.synthetic.frame import Frame, Labels, Point
 
 LUNG_LOBES = ("lung_upper_lobe_left", "lung_lower_lobe_left", "lung_upper_lobe_right", "lung_middle_lobe_right",
           "lung_lower_lobe_right")  # fmt: skip

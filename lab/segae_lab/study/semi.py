@@ -15,12 +15,12 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from segae import Engine
-from segae.train.study.active import first_choice
-from segae.train.study.network import Labels, StudyNet, fit_net, probabilities
-from segae.train.study.quality import METHODS, Judges, dices, tested
-from segae.train.study.record import Record, Run, spread_table
-from segae.train.study.scans import Bool, Scans, StudyScan
-from segae.train.study.sizes import Size
+from segae_lab.study.active import first_choice
+from segae_lab.study.network import Labels, StudyNet, fit_net, probabilities
+from segae_lab.study.quality import METHODS, Judges, dices, tested
+from segae_lab.study.record import Record, Run, spread_table
+from segae_lab.study.scans import Bool, Scans, StudyScan
+from segae_lab.study.sizes import Size
 
 CHOICES = ("none", "all", *METHODS)
 _KEPT_SHARE = 0.5

@@ -10,8 +10,8 @@ more. Scans, errors, brightness jitter, optimiser, schedule and averaging of wei
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,8 +25,8 @@ from segae.train.data import HELD_OUT
 from segae.train.export import write_onnx
 from segae.train.losses import interval_mse, pair_ranking
 from segae.train.paper import PaperJudge
-from segae.train.run import Run, log_to, mixture, torch_device
-from segae.train.sources import Mixture
+from segae.train.run import Run, log_to, torch_device
+from segae.train.sources import Mixture, MoreScans
 from segae.train.synthesis import STRUCTURES, Samples
 from segae.train.text import embeddings
 
@@ -74,8 +74,8 @@ class Settings:
         Decay of the running average of the weights, which is what is exported.
     leave_out : tuple of str
         Cases kept out of training, beside those of ``use=dev``.
-    synthetic, unlabelled : float
-        Shares of the samples that come from synthetic scans and from regions of real scans without labels.
+    shares : dict
+        Shares of the samples that come from scans other than the labelled ones, by their name in `more` of `fit_rival`.
     """
 
     samples: int = 40_000
@@ -86,8 +86,7 @@ class Settings:
     seed: int = 0
     average: float = 0.99
     leave_out: tuple[str, ...] = HELD_OUT
-    synthetic: float = 0.4
-    unlabelled: float = 0.08
+    shares: dict[str, float] = field(default_factory=dict)
 
     @property
     def steps(self) -> int:
@@ -124,7 +123,7 @@ def fit_rival(
     settings: Settings,
     *,
     threads: int,
-    atlas: Path | None = None,
+    more: Mapping[str, MoreScans] | None = None,
     predictions: Path | None = None,
     device: str = "auto",
 ) -> Path:
@@ -132,13 +131,14 @@ def fit_rival(
 
     Parameters
     ----------
-    folder, work, settings, threads, atlas, predictions, device
+    folder, work, settings, threads, more, predictions, device
         As those of `segae.train.fit.fit`.
     """
     work.mkdir(parents=True, exist_ok=True)
     log_to(work / "rival.log")
     torch.manual_seed(settings.seed)
-    scans = mixture(folder, work, settings, atlas, predictions, sample_recipe(settings.side_px))
+    recipe = sample_recipe(settings.side_px)
+    scans = Mixture(folder, settings.leave_out, settings.shares, more or {}, predictions, recipe=recipe)
     trained = scans.structures()  # before the other process starts: both would build what is missing
     ring = feed.Ring(work / "ring", settings.files)
     source = PaperSource(scans, settings.files - len(ring.files()))

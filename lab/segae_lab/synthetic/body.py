@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from segae.train.anatomy import Atlas
+from segae_lab.synthetic.anatomy import Atlas
 
 Region = Literal["head_neck", "chest", "abdomen", "pelvis", "trunk"]
 

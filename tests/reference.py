@@ -175,3 +175,37 @@ def surface_counts(given: Array, truth: Array, spacing_mm: tuple[float, ...], to
 def component_sizes(mask: Array) -> list[int]:
     components, n = ndimage.label(mask, np.ones((3, 3, 3)))
     return sorted((int((components == i + 1).sum()) for i in range(n)), reverse=True)
+
+
+def runs(volume: np.ndarray, labels: list[int]) -> np.ndarray:
+    """Rows (structure, row, begin, end) of the stretches of each label along the last axis."""
+    found = []
+    for z, y in np.ndindex(volume.shape[:2]):
+        begin = 0
+        for x in range(1, volume.shape[2] + 1):
+            if x < volume.shape[2] and volume[z, y, x] == volume[z, y, begin]:
+                continue
+            if volume[z, y, begin] in labels:
+                found.append((labels.index(int(volume[z, y, begin])), z * volume.shape[1] + y, begin, x))
+            begin = x
+    return np.array(found, np.int64).reshape(-1, 4)
+
+
+def relations(masks: list[np.ndarray]) -> dict[str, object]:
+    """Overlaps, contacts and moments of bool masks, as ``csrc/relations/relations.h`` defines them."""
+    n, shape = len(masks), masks[0].shape
+    overlap, contact = np.zeros((n, n), np.int64), np.zeros((n, n, 3), np.int64)
+    for i, j in np.ndindex(n, n):
+        if i == j:
+            continue
+        overlap[i, j] = (masks[i] & masks[j]).sum()
+        for axis in range(3):
+            a, b = (np.moveaxis(mask, axis, 0) for mask in (masks[i], masks[j]))
+            contact[i, j, axis] = (a[1:] & b[:-1]).sum() + (a[:-1] & b[1:]).sum()
+    moments = [np.zeros((n, extent, 3), np.int64) for extent in shape]
+    for i, mask in enumerate(masks):
+        for place in np.argwhere(mask):
+            for axis in range(3):
+                others = np.delete(place, axis)
+                moments[axis][i, place[axis]] += (1, *others)
+    return {"overlap": overlap, "contact": contact, "moments": tuple(moments)}

@@ -205,7 +205,7 @@ def lps_axes(affine: Array) -> tuple[tuple[int, int, int], tuple[bool, bool, boo
     """
     left, _, right = np.linalg.svd(affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0))
     turn = left @ right  # [world, source]
-    world_of = {}
+    world_of: dict[int, int] = {}
     for source in np.argsort(-np.abs(turn).max(axis=0), kind="stable"):
         free = [world for world in range(3) if world not in world_of.values()]
         world_of[int(source)] = max(free, key=lambda world: abs(turn[world, source]))
@@ -213,8 +213,7 @@ def lps_axes(affine: Array) -> tuple[tuple[int, int, int], tuple[bool, bool, boo
     order = (source_of[2], source_of[1], source_of[0])
     wanted = (1.0, -1.0, -1.0)  # S, P, L in RAS
     z, y, x = (
-        bool(np.sign(turn[world, source]) != sign)
-        for world, source, sign in zip((2, 1, 0), order, wanted, strict=True)
+        bool(np.sign(turn[world, source]) != sign) for world, source, sign in zip((2, 1, 0), order, wanted, strict=True)
     )
     return order, (z, y, x)
 
@@ -223,8 +222,8 @@ def axis_codes(affine: Array) -> str:
     """Where the array's axes run to, such as "LPS"."""
     order, flipped = lps_axes(affine)
     codes = {}
-    for source, flip, (wanted, other) in zip(order, flipped, ("SI", "PA", "LR"), strict=True):
-        codes[source] = other if flip else wanted
+    for source, flip, ends in zip(order, flipped, ("SI", "PA", "LR"), strict=True):
+        codes[source] = ends[int(flip)]
     return "".join(codes[axis] for axis in range(3))
 
 
@@ -238,6 +237,6 @@ def _check_voxel_size(spacing: Triple, argument: str) -> None:
     if min(spacing) < _LEAST_MM or max(spacing) > _MOST_MM:
         shown = " x ".join(f"{step:.4g}" for step in spacing)
         raise VolumeError(
-            f"{argument}: its voxels measure {shown} mm along z, y, x; expected {_LEAST_MM} to {_MOST_MM:g} mm. The unit "
-            f"is another one: bring spacing or affine to mm, or mend a file's unit (header.set_xyzt_units in nibabel)."
+            f"{argument}: its voxels measure {shown} mm along z, y, x; expected {_LEAST_MM} to {_MOST_MM:g} mm. "
+            f"The unit is another one: bring spacing or affine to mm, or mend a file's unit (header.set_xyzt_units in nibabel)."
         )

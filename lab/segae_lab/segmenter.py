@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from tqdm import tqdm
 
-from segae import volume
+from segae import readers, volume
 from segae.train import data
 from segae.train.augment import augmented
 from segae.train.data import Case, LabelledScan
@@ -272,5 +272,5 @@ def _grid_back(shape: tuple[int, ...], spacing_mm: tuple[float, float, float]) -
 def save_prediction(labels: npt.NDArray[np.uint8], case: Case, goal: Path) -> None:
     """Write a labelmap [z, y, x] on the grid of the case's image; the file is visible only when complete."""
     part = goal.with_name(f".{goal.name}")
-    volume.save_on_grid(volume.load(case.image, "image").in_source_order(labels), case.image, part)
+    readers.save_on_grid(volume.load(case.image, "image").in_source_order(labels), case.image, part)
     part.replace(goal)

@@ -13,7 +13,7 @@ from audits import failed_row, mask_row, write_audit
 from scipy import stats
 
 from segae import cli
-from segae.audit.compare import best, compare, holm, sign_test
+from segae.audit.review.compare import best, compare, holm, sign_test
 from segae.errors import AuditError, ParameterError
 
 NAMES = ["liver", "spleen", "aorta"]

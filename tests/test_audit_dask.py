@@ -59,7 +59,7 @@ def test_same_rows(cluster: Any, dataset: Path, alone: list[Any], tiny_model: Pa
 
 def test_one_engine_a_worker(cluster: Any, dataset: Path, tiny_model: Path, tmp_path: Path) -> None:
     def engines() -> int:
-        from segae.audit import worker
+        from segae.audit.scoring import worker
 
         return len(worker._engines)
 

@@ -10,7 +10,7 @@ import pytest
 from audits import mask_row, write_audit
 
 from segae import cli
-from segae.audit import decisions
+from segae.audit.review import decisions
 from segae.errors import AuditError
 
 SOURCE = "{}/segmentations/liver.nii.gz"

@@ -13,8 +13,8 @@ import phantom
 import pytest
 
 from segae.audit import Case, MaskFile
-from segae.audit.layouts import Found, find_cases
-from segae.audit.layouts.names import Names
+from segae.datasets import Found, find_cases
+from segae.datasets.names import Names
 from segae.errors import AuditError, ParameterError
 
 

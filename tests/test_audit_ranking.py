@@ -12,11 +12,11 @@ import pytest
 from audits import failed_row, flags, mask_row
 
 from segae.assessment import SliceScore
-from segae.audit import outliers
-from segae.audit.outliers import MIN_COHORT, cohort_flags
-from segae.audit.ranking import STRONG_FLAGS, WEAK_FLAGS, Ranked, choose, rank
 from segae.audit.results import MaskRow, slices_to_json
-from segae.audit.verdict import KINDS, verdict
+from segae.audit.review import outliers
+from segae.audit.review.outliers import MIN_COHORT, cohort_flags
+from segae.audit.review.ranking import STRONG_FLAGS, WEAK_FLAGS, Ranked, choose, rank
+from segae.audit.review.verdict import KINDS, verdict
 from segae.errors import ParameterError
 
 

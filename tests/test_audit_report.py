@@ -23,9 +23,10 @@ from audits import failed_row, flags, mask_row, write_audit
 from PIL import Image
 
 import segae
-from segae.audit import contours, decisions, pictures, report
-from segae.audit.report import write_report
+from segae.audit.report import contours, page, pictures
+from segae.audit.report.page import write_report
 from segae.audit.results import MaskRow
+from segae.audit.review import decisions
 from segae.errors import AuditError, ModelFileError, ParameterError
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -223,7 +224,7 @@ def test_many_pictures_lie_in_a_folder(
     folder = scan()
     rows = [_row(folder, name) for name in phantom.LABELS.values()]
     out = write_audit(tmp_path / "out", rows, model=str(tiny_model))
-    monkeypatch.setattr(report, "MOST_INSIDE", 3)
+    monkeypatch.setattr(page, "MOST_INSIDE", 3)
     _, drawn = _read(write_report(out, threads=1))
     assert drawn[0]["planes"][1]["src"] == "report_pictures/000001-coronal.webp"
     assert len(list((out / "report_pictures").iterdir())) == 12
@@ -258,7 +259,7 @@ def test_without_pillow_the_page_says_so(
     def missing() -> None:
         raise ParameterError("Pictures need Pillow: pip install 'segae[picture]'.")
 
-    monkeypatch.setattr(report, "require_pillow", missing)
+    monkeypatch.setattr(page, "require_pillow", missing)
     _, drawn = _read(write_report(write_audit(tmp_path / "out", [mask_row()], model=str(tiny_model))))
     assert "pip install" in drawn[0]["error"]
     assert "pip install" in caplog.text
@@ -454,7 +455,7 @@ def test_pictures_are_shown_with_outlines_that_can_be_taken_away(
         result({ loaded, before, after, dashes, curve, circles });
     """
     for most in (300, 1):  # inside the page, and in the folder beside it
-        monkeypatch.setattr(report, "MOST_INSIDE", most)
+        monkeypatch.setattr(page, "MOST_INSIDE", most)
         found = _in_browser(write_report(out, threads=1), script)
         assert found["loaded"] == [True] * 3
         assert (found["before"], found["after"]) == (3, 0)

@@ -21,13 +21,13 @@ import pytest
 
 import segae
 from segae import audit
-from segae.audit import runner, worker
-from segae.audit.case import Case
-from segae.audit.layouts import find_cases
 from segae.audit.results import MaskRow, Results
+from segae.audit.scoring import runner, worker
+from segae.audit.scoring.worker import Outcome, Settings
 from segae.audit.store import RESULTS, Store
 from segae.audit.tables import write_tables
-from segae.audit.worker import Outcome, Settings
+from segae.datasets import find_cases
+from segae.datasets.case import Case
 from segae.errors import AuditError, ModelFileError, ParameterError
 
 Run = Callable[..., audit.Summary]

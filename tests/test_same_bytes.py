@@ -21,7 +21,7 @@ def test_optimisation_and_threads_change_no_byte(level, tmp_path):
     sources = [
         HERE / "kernels.cpp",
         *(ROOT / "csrc/distance").glob("*_cpu.cpp"),
-        *(ROOT / "csrc/perturb").glob("*_cpu.cpp"),
+        *(ROOT / "csrc/edit").glob("*_cpu.cpp"),
     ]
     flags = [level, "-std=c++17", "-ffp-contract=off", f"-I{ROOT / 'csrc'}"]
     subprocess.run([COMPILER, *flags, *sources, "-o", kernels, "-lpthread"], check=True)

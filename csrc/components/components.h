@@ -6,7 +6,7 @@
 
 #include <vector>
 
-#include "volume.h"
+#include "core/volume.h"
 
 namespace segae {
 

@@ -7,8 +7,8 @@
 // thread count gives the same bits.
 #pragma once
 
-#include "stream.h"
-#include "volume.h"
+#include "core/volume.h"
+#include "cuda/stream.h"
 
 namespace segae {
 

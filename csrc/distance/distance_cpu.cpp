@@ -2,8 +2,8 @@
 #include <cmath>
 #include <vector>
 
+#include "core/parallel.h"
 #include "distance/distance_formula.h"
-#include "parallel.h"
 
 namespace segae {
 

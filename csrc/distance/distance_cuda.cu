@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "cuda_util.h"
+#include "cuda/cuda_util.h"
 #include "distance/distance_formula.h"
 
 namespace segae {

@@ -5,9 +5,9 @@
 #include <optional>
 #include <vector>
 
+#include "core/parallel.h"
 #include "distance/distance.h"
 #include "measure/measure_cpu.h"
-#include "parallel.h"
 
 namespace segae {
 

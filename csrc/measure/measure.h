@@ -3,8 +3,8 @@
 // a mask voxel is on the border when one of its face neighbours is not in the mask; the outside of the array is not.
 #pragma once
 
-#include "stream.h"
-#include "volume.h"
+#include "core/volume.h"
+#include "cuda/stream.h"
 
 namespace segae {
 

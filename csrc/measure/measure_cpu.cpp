@@ -2,7 +2,7 @@
 
 #include <vector>
 
-#include "parallel.h"
+#include "core/parallel.h"
 
 namespace segae {
 

@@ -1,6 +1,6 @@
 #include <cmath>
 
-#include "cuda_util.h"
+#include "cuda/cuda_util.h"
 #include "distance/distance.h"
 #include "measure/measure.h"
 

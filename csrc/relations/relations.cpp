@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <memory>
 
-#include "parallel.h"
+#include "core/parallel.h"
 #include "relations/relations_cpu.h"
 
 namespace segae {

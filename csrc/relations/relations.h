@@ -9,7 +9,7 @@
 
 #include <vector>
 
-#include "volume.h"
+#include "core/volume.h"
 
 namespace segae {
 

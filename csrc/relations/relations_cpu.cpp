@@ -4,7 +4,7 @@
 #include <cmath>
 #include <functional>
 
-#include "changes.h"
+#include "core/changes.h"
 
 namespace segae {
 

@@ -10,8 +10,8 @@
 #include <optional>
 #include <vector>
 
-#include "stream.h"
-#include "volume.h"
+#include "core/volume.h"
+#include "cuda/stream.h"
 
 namespace segae {
 

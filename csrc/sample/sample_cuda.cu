@@ -1,7 +1,7 @@
 #include <algorithm>
 #include <map>
 
-#include "cuda_util.h"
+#include "cuda/cuda_util.h"
 #include "sample/sample_formula.h"
 
 namespace segae {

@@ -4,7 +4,7 @@
 #include <memory>
 #include <numeric>
 
-#include "parallel.h"
+#include "core/parallel.h"
 #include "scan/scan_cpu.h"
 
 namespace segae {

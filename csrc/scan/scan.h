@@ -7,8 +7,8 @@
 
 #include <vector>
 
-#include "stream.h"
-#include "volume.h"
+#include "core/volume.h"
+#include "cuda/stream.h"
 
 namespace segae {
 

@@ -4,7 +4,7 @@
 #include <cmath>
 #include <string>
 
-#include "changes.h"
+#include "core/changes.h"
 
 namespace segae {
 

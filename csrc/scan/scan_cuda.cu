@@ -6,7 +6,7 @@
 #include <string>
 #include <tuple>
 
-#include "cuda_util.h"
+#include "cuda/cuda_util.h"
 #include "scan/scan.h"
 
 namespace segae {

@@ -1,11 +1,11 @@
 // Host memory in the place of a device's; freshly taken it holds rubbish, as a device's does.
-#include "device_memory.h"
+#include "cuda/device_memory.h"
 
 #include <cstdlib>
 #include <cstring>
 #include <new>
 
-#include "dispatch.h"
+#include "cuda/build_info.h"
 
 namespace segae {
 

@@ -8,12 +8,12 @@
 #include <vector>
 
 #include "distance/distance.h"
-#include "perturb/blur.h"
-#include "perturb/grow.h"
-#include "perturb/levels.h"
-#include "perturb/slices.h"
-#include "perturb/survey.h"
-#include "perturb/warp.h"
+#include "edit/blur.h"
+#include "edit/grow.h"
+#include "edit/levels.h"
+#include "edit/slices.h"
+#include "edit/survey.h"
+#include "edit/warp.h"
 
 namespace segae {
 

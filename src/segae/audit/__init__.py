@@ -13,16 +13,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from segae.audit.case import Case, MaskFile
     from segae.audit.results import CaseRow, MaskRow, Results, load
-    from segae.audit.runner import Summary, run
+    from segae.audit.scoring.runner import Summary, run
+    from segae.datasets.case import Case, MaskFile
 
 __all__ = ["Case", "CaseRow", "MaskFile", "MaskRow", "Results", "Summary", "load", "run"]
 
 _HOMES = {
-    "case": ("Case", "MaskFile"),
-    "results": ("CaseRow", "MaskRow", "Results", "load"),
-    "runner": ("Summary", "run"),
+    "segae.datasets.case": ("Case", "MaskFile"),
+    "segae.audit.results": ("CaseRow", "MaskRow", "Results", "load"),
+    "segae.audit.scoring.runner": ("Summary", "run"),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
@@ -30,6 +30,6 @@ _HOME = {name: module for module, names in _HOMES.items() for name in names}
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'segae.audit' has no attribute {name!r}")
-    value = getattr(import_module(f"segae.audit.{_HOME[name]}"), name)
+    value = getattr(import_module(_HOME[name]), name)
     globals()[name] = value
     return value

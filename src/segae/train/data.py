@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segae import structures, volume
-from segae.audit.case import MaskFile
+from segae.datasets.case import MaskFile
 
 log = logging.getLogger("segae.train")
 
@@ -112,7 +112,7 @@ def cases(data: Path, *uses: str) -> list[Case]:
 
 
 def _cases_of_dataset(data: Path, uses: tuple[str, ...]) -> list[Case]:
-    from segae.audit.layouts import find_cases
+    from segae.datasets import find_cases
 
     use = next((use for use in uses if use != "train-unlabelled"), None)
     if use is None:

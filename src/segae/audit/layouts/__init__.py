@@ -1,6 +1,0 @@
-"""Which files of a dataset are scans, which are masks, and what each mask shows: one function a layout."""
-
-from segae.audit.layouts.detect import find_cases
-from segae.audit.layouts.found import Found
-
-__all__ = ["Found", "find_cases"]

@@ -1,0 +1,240 @@
+"""What becomes of one case: read, scored, put into rows. Runs in worker processes, here or on other machines."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from segae.assessment import Assessment
+from segae.audit.results import CaseRow, MaskRow, slices_to_json
+from segae.audit.scoring.fingerprint import fingerprint
+from segae.audit.scoring.reading import Memories, read_masks
+from segae.datasets.case import Case, MaskFile
+from segae.engine import Engine
+from segae.errors import ModelFileError, SegaeError
+from segae.volume import Volume, load
+
+_memories = Memories()
+_engines: dict[Settings, Engine] = {}
+_opening = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What all cases of a run have in common.
+
+    `root` is the dataset's folder, from which `MaskRow.source` tells paths; `threads` are those of one engine.
+    """
+
+    model: str
+    model_sha256: str
+    device: str
+    threads: int | None
+    root: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A case, ready to be kept. `unnamed` is value -> voxels of values of labelmaps that nobody named."""
+
+    case: CaseRow
+    masks: list[MaskRow]
+    unnamed: dict[int, int] = field(default_factory=dict)
+
+
+def open_engine(settings: Settings) -> Engine:
+    """The process's engine: the model is loaded once, whatever the number of cases.
+
+    Raises
+    ------
+    ModelFileError
+        Also when the model is not the one that the run began with.
+    DeviceError
+    """
+    with _opening:
+        if settings not in _engines:
+            engine = Engine(settings.model, settings.device, settings.threads)
+            if sha256_of(Path(engine.model)) != settings.model_sha256:
+                raise ModelFileError(
+                    f"model: {engine.model} is another file here than where the audit was started. Install the same "
+                    f"version of segae on all machines, or put the model where all see it."
+                )
+            _engines[settings] = engine
+        return _engines[settings]
+
+
+def sha256_of(path: Path) -> str:
+    """Of a file's contents, in hexadecimal."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def score_case(case: Case, settings: Settings) -> Outcome:
+    """Score all masks of a case; what goes wrong with its files stands in the rows.
+
+    Raises
+    ------
+    ModelFileError, DeviceError
+        When there is no engine, which no case is to blame for.
+    """
+    begin = time.perf_counter()
+    engine = open_engine(settings)
+    seen = fingerprint(case, settings.model_sha256)  # before reading: a later change is noticed next time
+    rows = _Rows(case, settings)
+    try:
+        _score(case, engine, rows)
+    except Exception as error:  # a case that breaks in a way that nobody thought of must not end the run
+        rows.fail_rest(error)
+    return rows.outcome(seen, time.perf_counter() - begin)
+
+
+def failed_case(case: Case, settings: Settings, message: str) -> Outcome:
+    """What is kept of a case that its worker did not survive."""
+    rows = _Rows(case, settings)
+    rows.fail_rest(SegaeError(message))
+    return rows.outcome(fingerprint(case, settings.model_sha256), 0.0)
+
+
+def _score(case: Case, engine: Engine, rows: _Rows) -> None:
+    if not case.masks:
+        raise SegaeError("masks: the case has none that is known.")
+    if case.image is None:
+        raise SegaeError("image: the case has no CT.")
+    image = load(case.image, "image", allocate=_memories.image)
+    files: dict[Path, list[MaskFile]] = defaultdict(list)
+    for mask in case.masks:
+        files[mask.path].append(mask)
+    singles = {path: masks[0] for path, masks in files.items() if len(masks) == 1 and not masks[0].labels}
+    drawn: list[MaskFile] = []
+    found = engine.assess_masks(image, _draw(singles, rows, drawn), on_error="return")
+    for mask, entry in zip(drawn, found, strict=True):
+        rows.add(mask, entry)
+    for path, labelmap in read_masks([path for path in files if path not in singles], _memories):
+        if isinstance(labelmap, Exception):
+            for mask in files[path]:
+                rows.add(mask, labelmap)
+        else:
+            _score_labelmap(image, labelmap, files[path], engine, rows)
+            for value in {value for mask in files[path] for value in mask.labels}:
+                rows.unnamed.pop(value, None)
+
+
+def _draw(files: dict[Path, MaskFile], rows: _Rows, drawn: list[MaskFile]) -> Iterator[tuple[str, Volume]]:
+    """Give the engine what could be read, and say which it was."""
+    for path, volume in read_masks(list(files), _memories):
+        if isinstance(volume, Exception):
+            rows.add(files[path], volume)
+        else:
+            drawn.append(files[path])
+            yield files[path].structure, volume
+
+
+def _score_labelmap(image: Volume, labelmap: Volume, masks: Sequence[MaskFile], engine: Engine, rows: _Rows) -> None:
+    """One pass for the structures that are one value, and a mask of its own for each that is several."""
+    by_value: dict[int, MaskFile] = {}
+    regions = []
+    for mask in masks:
+        taken = any(mask.structure == other.structure for other in by_value.values())
+        if len(mask.labels) == 1 and mask.labels[0] not in by_value and not taken:
+            by_value[mask.labels[0]] = mask
+        else:
+            regions.append(mask)
+    named = {value: mask.structure for value, mask in by_value.items()}
+    try:
+        found = engine.assess_labels(image, labelmap, named)
+        rows.unnamed.update(found.unnamed)
+    except SegaeError as error:
+        if len(named) == 1:
+            rows.add(next(iter(by_value.values())), error)
+        else:  # one structure may be to blame, such as one that the model does not know
+            for mask in by_value.values():
+                _score_labelmap(image, labelmap, [mask], engine, rows)
+    else:
+        for mask in by_value.values():
+            if mask.structure in found:
+                rows.add(mask, found[mask.structure])
+            elif mask.may_be_absent:
+                rows.leave_out(mask)
+            else:
+                regions.append(mask)
+    for mask in regions:
+        union = replace(labelmap, array=np.isin(labelmap.array, mask.labels or (1,)))
+        (entry,) = engine.assess_masks(image, [(mask.structure, union)], on_error="return")
+        if mask.may_be_absent and isinstance(entry, Assessment) and entry.bbox is None:
+            rows.leave_out(mask)
+        else:
+            rows.add(mask, entry)
+
+
+class _Rows:
+    """The rows of a case as they come."""
+
+    def __init__(self, case: Case, settings: Settings) -> None:
+        self.unnamed: dict[int, int] = {}
+        self._case = case
+        self._settings = settings
+        self._missing = dict.fromkeys(case.masks)
+        self._rows: dict[tuple[str, str], MaskRow] = {}
+
+    def add(self, mask: MaskFile, found: Assessment | Exception) -> None:
+        """Keep what was found of a mask."""
+        self._missing.pop(mask, None)
+        error = None if isinstance(found, Assessment) else _in_words(found)
+        row = self._row(mask, error)
+        if isinstance(found, Assessment):
+            row = replace(
+                row, dice=found.dice, precision=found.precision, recall=found.recall, raw=found.raw,
+                volume_ml=found.volume_ml, flags=found.flags, bbox=found.bbox, centroid_mm=found.centroid_mm,
+                slices_json=slices_to_json(found.slices),
+            )  # fmt: skip
+        self._rows[row.structure, row.source] = row
+
+    def leave_out(self, mask: MaskFile) -> None:
+        """Say that the scan does not show a structure."""
+        self._missing.pop(mask, None)
+
+    def fail_rest(self, error: Exception) -> None:
+        """All masks that nothing was said of fail for one reason; so does a case without masks."""
+        for mask in list(self._missing):
+            self.add(mask, error)
+        if not self._case.masks:
+            self.add(MaskFile("", Path()), error)
+
+    def outcome(self, seen: str, seconds: float) -> Outcome:
+        """All rows, with the time that the case took."""
+        each = seconds / max(len(self._rows), 1)
+        rows = [replace(row, seconds=each) for row in self._rows.values()]
+        errors = [row.error for row in rows if row.error is not None]
+        state = "failed" if rows and len(errors) == len(rows) else "done"
+        error = f"{len(errors)} of {len(rows)} masks: {errors[0]}" if errors else None
+        return Outcome(CaseRow(self._case.id, state, seen, error, seconds), rows, self.unnamed)
+
+    def _row(self, mask: MaskFile, error: str | None) -> MaskRow:
+        nan = float("nan")
+        image, path = self._case.image, mask.path
+        return MaskRow(
+            case_id=self._case.id, structure=mask.structure, source=self._source(mask), name=mask.name,
+            dice=nan, precision=nan, recall=nan, raw=nan, volume_ml=nan, flags=(),
+            image="" if image is None else str(image.absolute()), mask=str(path.absolute()) if path.name else "",
+            labels=mask.labels, bbox=None, centroid_mm=None, slices_json="[]", seconds=0.0,
+            model_sha256=self._settings.model_sha256, error=error,
+        )  # fmt: skip
+
+    def _source(self, mask: MaskFile) -> str:
+        if not mask.path.name:
+            return ""
+        path = mask.path.absolute()
+        root = Path(self._settings.root)
+        told = path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
+        return told + ("#" + "+".join(map(str, mask.labels)) if mask.labels else "")
+
+
+def _in_words(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return text if isinstance(error, SegaeError) else f"{type(error).__name__}: {text}"

@@ -1,0 +1,146 @@
+"""The command `segae audit`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from segae.errors import ParameterError
+
+if TYPE_CHECKING:
+    from segae.audit import Summary
+    from segae.audit.scoring.worker import Outcome
+    from segae.datasets import Found
+
+_SHOWN = 10
+
+
+def add_parser(commands: Any) -> None:
+    """Add `segae audit` to argparse's subparsers; its `run` takes the parsed options and returns the exit code."""
+    command = commands.add_parser(
+        "audit", help="score every mask of a dataset, worst first", description="See docs/audit.md for the layouts."
+    )
+    command.add_argument("dataset", metavar="DATASET", nargs="?", help="folder, or .csv table of images and masks")
+    command.add_argument("-o", "--output", type=Path, metavar="OUT", help="folder for results, tables and report")
+    command.add_argument("--dry-run", action="store_true", help="say what is found and what is not, and stop")
+    command.add_argument("--names", metavar="FILE", help="JSON {name there: structure} or {value: name}; or a scheme")
+    command.add_argument("--workers", type=int, metavar="N", help="processes; default: one a CPU")
+    command.add_argument("--budget", type=int, metavar="N", help="masks in the review list of the report")
+    command.add_argument("--no-report", action="store_true", help="results and tables only")
+    command.add_argument("--json-lines", action="store_true", help="print one JSON object a case on stdout")
+    command.add_argument("--scheduler", metavar="ADDRESS", help="Dask scheduler whose workers do the work")
+    command.add_argument("--decisions", type=Path, metavar="FILE", help="merge the decisions that the report exported")
+    command.add_argument("--model", default="default", help="model file (default: the one in the package)")
+    command.add_argument("--device", default="auto", help='"auto", "cpu", "cuda" or "cuda:N" (default: auto)')
+    command.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Audit, or only look, or only merge decisions."""
+    if options.dry_run:
+        return _look(options)
+    if options.output is None:
+        raise ParameterError("output: say where the results go (-o OUT), or --dry-run to see what is found.")
+    if options.dataset is None and options.decisions is None:
+        raise ParameterError("dataset: name the folder or table to audit.")
+    if options.dataset is not None:
+        _audit(options)
+    if options.decisions is not None:
+        _merge(options)
+    if not options.no_report:
+        from segae.audit.report.page import write_report
+
+        _say(options, f"report: {write_report(options.output, budget=options.budget, device=options.device)}")
+    return 0
+
+
+def _look(options: argparse.Namespace) -> int:
+    from segae.datasets import find_cases
+
+    if options.dataset is None:
+        raise ParameterError("dataset: name the folder or table to look at.")
+    for line in find_cases(options.dataset, options.names).describe():
+        print(line)
+    return 0
+
+
+def _audit(options: argparse.Namespace) -> None:
+    from segae import audit
+
+    def describe(found: Found) -> None:
+        for line in found.describe():
+            _say(options, line)
+
+    def print_case(outcome: Outcome) -> None:
+        print(json.dumps(_as_json(outcome), ensure_ascii=False), flush=True)
+
+    summary = audit.run(
+        options.dataset,
+        options.output,
+        names=options.names,
+        workers=options.workers,
+        model=options.model,
+        device=options.device,
+        scheduler=options.scheduler,
+        on_found=describe,
+        on_case=print_case if options.json_lines else None,
+    )
+    for line in _describe(summary):
+        _say(options, line)
+
+
+def _describe(summary: Summary) -> list[str]:
+    results = summary.results
+    lines = [
+        f"{summary.scored} cases scored in {summary.seconds:.0f} s, {summary.unchanged} unchanged since an earlier run"
+        + (f", {summary.gone} gone from the dataset" if summary.gone else "")
+    ]
+    broken = [case for case in results.cases if case.error is not None]
+    if broken:
+        lines.append(f"{len(broken)} cases with errors:")
+        lines += [f"  {case.case_id}: {case.error}" for case in broken[:_SHOWN]]
+        if len(broken) > _SHOWN:
+            lines.append(f"  ... and {len(broken) - _SHOWN} more, in the column error of scores.csv")
+    lines.append(f"tables: {results.out}/scores.csv, matrix.csv, summary.csv, dataset.csv")
+    return lines
+
+
+def _merge(options: argparse.Namespace) -> None:
+    from segae.audit.review import decisions
+
+    merged = decisions.merge(options.output, options.decisions)
+    _say(
+        options,
+        f"decisions: {merged.new} new, {merged.changed} changed, {merged.older} older than what was there, "
+        f"{len(merged.unknown)} of masks that are not in the audit, {len(merged.outdated)} of files that changed since",
+    )
+
+
+def _say(options: argparse.Namespace, line: str) -> None:
+    """Stdout belongs to the machine that reads JSON lines."""
+    print(line, file=sys.stderr if options.json_lines else sys.stdout)
+
+
+def _as_json(outcome: Outcome) -> dict[str, Any]:
+    masks = [
+        {
+            "structure": mask.structure,
+            "source": mask.source,
+            "dice": _number(mask.dice),
+            "precision": _number(mask.precision),
+            "recall": _number(mask.recall),
+            "volume_ml": _number(mask.volume_ml),
+            "flags": [flag.name for flag in mask.flags],
+            "error": mask.error,
+        }
+        for mask in outcome.masks
+    ]
+    return {"case": outcome.case.case_id, "state": outcome.case.state, "error": outcome.case.error, "masks": masks}
+
+
+def _number(value: float) -> float | None:
+    return None if math.isnan(value) else round(value, 6)

@@ -8,7 +8,8 @@
 | step | one of a chain, the next | from one to the next (ribs: between their backs), mm; value: its length |
 | level | a rib, its vertebra | from the vertebra's middle to the rib's back, mm |
 | pair | left, right | from right to left, mm |
-| inside | a structure, what holds it | value: 1 where it is a part that labelmaps cut out of the whole |
+| inside | a structure, what holds it | |
+| holds_all | a tissue | any structure may lie in it |
 | variable_end | chain's element, the next | the number of elements before this boundary varies between people |
 | in_pieces | a structure | comes in several pieces, or a scan cuts it into them |
 | near_middle | a structure | left or right in its name, but it may lie at or beyond the body's middle |
@@ -48,6 +49,7 @@ class Table:
     levels: dict[str, tuple[str, Fact]] = field(default_factory=dict)
     pairs: dict[tuple[str, str], Fact] = field(default_factory=dict)
     inside: dict[str, frozenset[str]] = field(default_factory=dict)
+    holds_all: frozenset[str] = frozenset()
     variable_ends: frozenset[tuple[str, str]] = frozenset()
     in_pieces: frozenset[str] = frozenset()
     near_middle: frozenset[str] = frozenset()
@@ -56,13 +58,16 @@ class Table:
     def of(rows: Iterable[Mapping[str, str]]) -> Table:
         """Read rows of the file."""
         table = Table()
-        pieces, middle, ends, inside = set(), set(), set(), dict[str, set[str]]()
+        pieces, middle, tissues = set[str](), set[str](), set[str]()
+        ends, inside = set[tuple[str, str]](), dict[str, set[str]]()
         for row in rows:
             kind, name, other = row["kind"], row["structure"], row["other"]
             if kind == "in_pieces":
                 pieces.add(name)
             elif kind == "near_middle":
                 middle.add(name)
+            elif kind == "holds_all":
+                tissues.add(name)
             elif kind == "variable_end":
                 ends.add((name, other))
             elif kind == "inside":
@@ -81,14 +86,13 @@ class Table:
                     table.pairs[name, other] = fact
         return Table(
             table.places, table.steps, table.levels, table.pairs, {k: frozenset(v) for k, v in inside.items()},
-            frozenset(ends), frozenset(pieces), frozenset(middle),
+            frozenset(tissues), frozenset(ends), frozenset(pieces), frozenset(middle),
         )  # fmt: skip
 
     @cached_property
     def chains(self) -> list[list[str]]:
         """Sequences of structures, each from head to feet, as the steps give them."""
-        following = dict(self.steps)
-        after = {name: other for name, other in following}
+        after = dict(self.steps.keys())
         firsts = [name for name in after if name not in set(after.values())]
         found = []
         for first in firsts:
@@ -100,7 +104,7 @@ class Table:
 
     def may_overlap(self, a: str, b: str) -> bool:
         """Whether one holds the other, in one or several steps."""
-        return b in self.holders(a) or a in self.holders(b)
+        return a in self.holds_all or b in self.holds_all or b in self.holders(a) or a in self.holders(b)
 
     def holders(self, name: str) -> set[str]:
         """All that hold a structure."""

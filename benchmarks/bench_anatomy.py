@@ -1,10 +1,10 @@
 """Anatomy across structures: false alarms and planted mix-ups, on label maps that the table was not made from; cost.
 
-python benchmarks/bench_anatomy.py DATA [-o FILE] [--cache ATLAS.npz] [--quick]
+python benchmarks/bench_anatomy.py DATA [-o FILE] [--cache ATLAS.npz]
 
-Every label map of ``DATA/labelmaps`` and every training case is checked with a table made without it; dev cases with the
-table of all others. Mix-ups are planted into what the pass over a label map yields (names are permuted, parts are put
-together or dropped), so that one pass serves thousands of them.
+Every label map of ``DATA/labelmaps`` and every training case is checked with a table made without it; dev cases with
+the table of all others. Mix-ups are planted into what the pass over a label map yields (names are permuted, parts are
+put together or dropped), so that one pass serves thousands of them. Run with ``PYTHONPATH=.:lab`` from the repository.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from datetime import date
 from pathlib import Path
 
 import numpy as np
-
 from scripts.make_anatomy import Body, make_rows, read_atlas, read_bodies
+
 from segae import structures
 from segae.anatomy import Finding, Part, Scene, Table, check
 from segae.anatomy.findings import spoken
@@ -100,7 +100,11 @@ def plant(scene: Scene, table: Table, rng: np.random.Generator, most: int) -> It
                 for length in (3, 4, 5):
                     runs = [here[i : i + length] for i in range(1, len(here) - length - 1)]
                     for run in some(runs, rng, 1):
-                        to = {name: chain[chain.index(name) + by] for name in run if 0 <= chain.index(name) + by < len(chain)}
+                        to = {
+                            name: chain[chain.index(name) + by]
+                            for name in run
+                            if 0 <= chain.index(name) + by < len(chain)
+                        }
                         if len(to) == len(run):
                             lost = tuple(set(to.values()) - set(run))
                             really = {new: old for old, new in to.items()}
@@ -110,8 +114,9 @@ def plant(scene: Scene, table: Table, rng: np.random.Generator, most: int) -> It
     if len(chest) >= 6 and len(spine) >= 4:
         to = {name: up(name) for name in chest if up(name)}
         lost = tuple(name for name in chest if not up(name))
-        yield set(chest) | set(spine), Planted(
-            "all ribs numbered one too high", renamed(scene, to, lost), {new: old for old, new in to.items()}
+        yield (
+            set(chest) | set(spine),
+            Planted("all ribs numbered one too high", renamed(scene, to, lost), {new: old for old, new in to.items()}),
         )
     pairs = [pair for pair in table.pairs if pair[0] in parts and pair[1] in parts and tells_sides(pair, table)]
     for pair in some(pairs, rng, most):
@@ -155,7 +160,11 @@ def found_and_named(planted: Planted, findings: list[Finding]) -> tuple[bool, bo
     """Whether a flag was raised on a mask concerned, and whether it says what the mask shows."""
     concerned = set(planted.really)
     if planted.missing:
-        named = any(spoken(planted.missing) in finding.detail for finding in findings if finding.kind in ("missing_part", "merged"))
+        named = any(
+            spoken(planted.missing) in finding.detail
+            for finding in findings
+            if finding.kind in ("missing_part", "merged")
+        )
         return named, named
     hits = [finding for finding in findings if concerned & set(finding.structures)]
     told: dict[str, str] = {}
@@ -183,8 +192,8 @@ def run(data: Path, cache: Path, *, most: int, seed: int) -> str:
     for body in [*people, *dev]:
         left_out = body.name in names
         table = Table.of(make_rows([b for b in everyone if b is not body])) if left_out else full
-        group = "dev cases" if not left_out else ("label maps" if (data / "labelmaps" / f"{body.name}_seg.nii.gz").exists()
-                or body.name.startswith("phantom") else "training cases")  # fmt: skip
+        own_file = any((data / "labelmaps").glob(f"{body.name}*.nii.gz"))
+        group = "dev cases" if not left_out else "label maps" if own_file else "training cases"
         if body.source in KNOWN_MISTAKES:
             group = "label maps whose vertebrae hold known mistakes"
         findings = check(body.scene, table)
@@ -222,7 +231,11 @@ def score(counts: list[int], planted: Planted, table: Table) -> None:
 
 
 def report(
-    alarms: dict[str, list[int]], seen: dict[tuple[str, bool], list[int]], told: list[str], table: Table, bodies: list[Body]
+    alarms: dict[str, list[int]],
+    seen: dict[tuple[str, bool], list[int]],
+    told: list[str],
+    table: Table,
+    bodies: list[Body],
 ) -> str:
     """Tables."""
     lines = [f"Measured {date.today().isoformat()}.", "", "## Untouched label maps", "",
@@ -237,7 +250,9 @@ def report(
         total = [0, 0, 0]
         for (kind, size), (tried, found, named) in sorted(seen.items()):
             if size == large and tried:
-                lines.append(f"| {kind} | {tried} | {100 * found / tried:.1f} % | {100 * named / max(found, 1):.1f} % |")
+                lines.append(
+                    f"| {kind} | {tried} | {100 * found / tried:.1f} % | {100 * named / max(found, 1):.1f} % |"
+                )
                 total = [a + b for a, b in zip(total, (tried, found, named), strict=True)]
         tried, found, named = total
         lines.append(f"| all | {tried} | {100 * found / max(tried, 1):.1f} % | {100 * named / max(found, 1):.1f} % |")
@@ -254,7 +269,8 @@ def cost(table: Table, bodies: list[Body]) -> list[str]:
         begin = time.perf_counter()
         check(fresh, table)
         times.append(time.perf_counter() - begin)
-    return [f"Checks on {fullest.name} ({len(fullest.scene.parts)} structures): {1e3 * np.median(times):.1f} ms (median of 21)."]
+    count = len(fullest.scene.parts)
+    return [f"Checks on {fullest.name} ({count} structures): {1e3 * np.median(times):.1f} ms (median of 21)."]
 
 
 def main() -> None:

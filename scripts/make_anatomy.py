@@ -2,15 +2,17 @@
 
 python scripts/make_anatomy.py DATA [-o FILE]
 
-DATA holds ``labelmaps/`` (label maps with ids of structures.csv, phantoms with a JSON of their tissues), ``anatomy/`` (the
-meshes of the atlas) and ``data/`` (cases of which those marked train are used). What is measured gets the number of bodies
-and their sources; what is convention (how structures are numbered, what holds what) says so.
+DATA holds ``labelmaps/`` (label maps with ids of structures.csv, phantoms with a JSON of their tissues), ``anatomy/``
+(the meshes of the atlas, which the laboratory in ``lab/`` turns into voxels) and ``data/`` (cases of which those marked
+train are used). What is measured gets the number of bodies and their sources; what is convention (how structures are
+numbered, what holds what) says so.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import itertools
 import json
 import re
 from collections import defaultdict
@@ -41,7 +43,7 @@ _NO_PLACE = {
     "muscle", "fat", "abdominal_tissue", "mediastinal_tissue", "skin", "face", "cheek_left", "cheek_right", "gonads",
     "heart_tissue", "small_bowel", "costal_cartilages", "kidney_cyst_left", "kidney_cyst_right",
 }  # fmt: skip
-_NEAR_MIDDLE = re.compile(r"heart|atrial|brachiocephalic|carotid|thyroid|vena|artery|jugular|subclavian")
+_NEAR_MIDDLE = re.compile(r"heart|atrial|brachiocephalic|carotid|thyroid|vena|artery")
 _IN_PIECES = (
     "muscle fat abdominal_tissue mediastinal_tissue skin gonads lung costal_cartilages small_bowel colon "
     "portal_vein_and_splenic_vein pulmonary_vein pulmonary_artery bronchus thyroid_gland face heart_tissue "
@@ -117,7 +119,7 @@ def read_bodies(data: Path, *, use: tuple[str, ...] = ("train",), cases: bool = 
 
 def read_atlas(data: Path, cache: Path) -> Body:
     """The meshes, voxelised to 3 mm (half a minute, then read from `cache`)."""
-    from segae.train.anatomy import load_atlas, union_ids
+    from segae_lab.synthetic.anatomy import load_atlas, union_ids
 
     atlas = load_atlas(cache, data / "anatomy", spacing_mm=3.0)
     parts: dict[str, Part] = {}
@@ -204,11 +206,13 @@ def _chain_rows(bodies: list[Body]) -> list[Row]:
     spine = [f"vertebrae_{level}" for level in SPINE]
     ribs = [[f"rib_{side}_{i}" for i in range(1, 13)] for side in ("left", "right")]
     for chain in [spine, *ribs]:
-        for name, other in zip(chain, chain[1:], strict=False):
+        for name, other in itertools.pairwise(chain):
             seen = [
                 (body, place_in_chain(body.scene.parts[other]) - place_in_chain(body.scene.parts[name]))
                 for body in bodies
-                if all(n in body.scene.parts and _whole(body.scene.parts[n]) and _trusted(body, n) for n in (name, other))
+                if all(
+                    n in body.scene.parts and _whole(body.scene.parts[n]) and _trusted(body, n) for n in (name, other)
+                )
             ]
             rows.append(_measured("step", name, other, seen, length=True))
     for chain in ribs:
@@ -218,7 +222,8 @@ def _chain_rows(bodies: list[Body]) -> list[Row]:
                 (body, place_in_chain(body.scene.parts[name]) - body.scene.parts[vertebra].middle)
                 for body in bodies
                 if all(
-                    n in body.scene.parts and _whole(body.scene.parts[n]) and _trusted(body, n) for n in (name, vertebra)
+                    n in body.scene.parts and _whole(body.scene.parts[n]) and _trusted(body, n)
+                    for n in (name, vertebra)
                 )
                 and body.source not in _WRONG_VERTEBRAE
             ]

@@ -1,22 +1,23 @@
 """Checks across the structures of one scan: what no single mask shows.
 
-`check` looks at a `Scene`; `segae.Engine.assess_labels` and `assess_masks` do so by themselves. What is known of anatomy
-lies in ``anatomy.csv`` (`segae.anatomy.table`); here is only how it is compared with a scan.
+`check` looks at a `Scene`; `segae.Engine.assess_labels` and `assess_masks` do so by themselves. What is known of
+anatomy lies in ``anatomy.csv`` (`segae.anatomy.table`); here is only how it is compared with a scan.
 """
 
 from __future__ import annotations
 
-from segae.anatomy.chains import Chain, check_chain, read_chain
+from segae.anatomy.chains import check_chain, read_chain
 from segae.anatomy.claims import check_claims
 from segae.anatomy.findings import Finding
 from segae.anatomy.levels import check_levels
 from segae.anatomy.misfits import check_places
-from segae.anatomy.parts import Part, Scene
+from segae.anatomy.parts import MaskCollector, Part, Scene
 from segae.anatomy.places import Consensus
 from segae.anatomy.sides import check_sides
 from segae.anatomy.table import Table, load_table
+from segae.anatomy.verdicts import add_findings
 
-__all__ = ["Finding", "Part", "Scene", "Table", "check", "load_table"]
+__all__ = ["Finding", "MaskCollector", "Part", "Scene", "Table", "add_findings", "check", "load_table"]
 
 # With fewer, nothing tells which of them is wrong.
 _LEAST = 3

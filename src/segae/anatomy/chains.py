@@ -2,13 +2,14 @@
 
 The elements of a chain are put in order of their places. Dynamic programming then finds the numbers, rising along the
 chain, that agree best with the distances between neighbours and with the names that the labels give: so two that are
-exchanged, or a run that is numbered one too high, are renamed at less cost than the distances would have to be stretched.
+exchanged, or a run that is numbered one too high, are renamed at less cost than distances would have to be stretched.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -78,18 +79,16 @@ def read_chain(names: Sequence[str], parts: dict[str, Part], table: Table) -> Ch
     ]
     # Where the spine is steep its elements follow each other downwards, above the shoulders backwards as well.
     elements.sort(key=lambda element: -element.place[0] + 0.5 * element.place[1])
-    steps = np.array([table.steps[pair].value for pair in zip(names, names[1:], strict=False)])
+    steps = np.array([table.steps[pair].value for pair in pairwise(names)])
     along = np.concatenate([[0.0], np.cumsum(steps)])
-    apart = [
-        float(np.linalg.norm(b.place[:2] - a.place[:2])) for a, b in zip(elements, elements[1:], strict=False)
-    ]
+    apart = [float(np.linalg.norm(b.place[:2] - a.place[:2])) for a, b in pairwise(elements)]
     ratios = [
         distance / (along[b.number] - along[a.number])
         for a, b, distance in zip(elements, elements[1:], apart, strict=False)
         if b.number > a.number
     ]
     size = float(np.clip(np.median(ratios), *_SIZES)) if len(ratios) >= 3 else 1.0
-    variable = [i + 1 for i, pair in enumerate(zip(names, names[1:], strict=False)) if pair in table.variable_ends]
+    variable = [i + 1 for i, pair in enumerate(pairwise(names)) if pair in table.variable_ends]
     return Chain(list(names), elements, _number(elements, apart, along * size, variable), size)
 
 

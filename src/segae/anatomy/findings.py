@@ -4,10 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-#: Dice that a mask under another structure's name can still reach: the two share next to nothing.
-WRONG_NAME = 0.05
-#: Dice of a mask that covers two structures of one size: 2 / (2 + 1).
-HOLDS_TWO = 2 / 3
+
+@dataclass(frozen=True)
+class Ceiling:
+    """The Dice, precision and recall that a mask can reach at most, each in [0, 1]."""
+
+    dice: float = 1.0
+    precision: float = 1.0
+    recall: float = 1.0
+
+
+#: A mask under another structure's name shares next to nothing with it.
+WRONG_NAME = Ceiling(0.05, 0.05, 0.05)
+#: A mask that covers two structures of one size.
+HOLDS_TWO = Ceiling(dice=2 / 3, precision=0.5)
 
 
 @dataclass(frozen=True)
@@ -26,8 +36,8 @@ class Finding:
         What those masks seem to show, where that can be told.
     certain : bool
         Whether all other structures agree on it.
-    ceiling : float
-        The Dice that the masks can reach at most, if this is so.
+    ceiling : Ceiling
+        Of the masks concerned, if this is so.
     """
 
     kind: str
@@ -35,7 +45,7 @@ class Finding:
     structures: tuple[str, ...]
     really: dict[str, str]
     certain: bool = False
-    ceiling: float = 1.0
+    ceiling: Ceiling = Ceiling()
 
 
 def spoken(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Whole chains that are numbered one off: ribs against vertebrae, one side against the other, all against the organs."""
+"""Whole chains that are numbered one off: ribs against vertebrae, one side against the other, and organs."""
 
 from __future__ import annotations
 
@@ -50,7 +50,9 @@ def check_levels(spine: Chain, sides: Sequence[Chain], consensus: Consensus, tab
     if not found and apart and against_spine == [None, None]:
         names = [element.name for chain in sides for element in chain.elements]
         word = "high" if apart > 0 else "low"
-        detail = f"The left ribs are numbered {_count(apart)} too {word} against the right ones, or those the other way."
+        detail = (
+            f"The left ribs are numbered {_count(apart)} too {word} against the right ones, or those the other way."
+        )
         found.append(Finding("wrong_level", detail, tuple(names), {}))
     return found
 
@@ -99,9 +101,7 @@ def _side_offsets(left: Chain, right: Chain) -> list[float]:
     return offsets
 
 
-def _ribs_or_spine(
-    spine: Chain, ribs: Sequence[str], shift: int, consensus: Consensus, table: Table
-) -> Finding:
+def _ribs_or_spine(spine: Chain, ribs: Sequence[str], shift: int, consensus: Consensus, table: Table) -> Finding:
     """Which of the two is wrong: the one that lies off from where organs put it, or that lacks its first number."""
     vertebrae = [element.name for element in spine.elements]
     off_spine = _organ_offset({element.name: element.place for element in spine.elements}, consensus, table)

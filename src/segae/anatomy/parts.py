@@ -141,19 +141,26 @@ class Scene:
         runs = _core.runs(thin, list(named), threads)
         return _scene([runs], list(named.values()), grid, threads)
 
-    @staticmethod
-    def of_runs(runs: Sequence[Int64], names: Sequence[str], grid: Grid, threads: int) -> Scene:
-        """Put masks together that were looked at one by one (`mask_runs`); `names` are distinct."""
-        lists = []
-        for place, rows in enumerate(runs):
-            lists.append(np.column_stack([np.full(len(rows), place, np.int64), rows[:, 1:]]))
-        return _scene(lists, names, grid, threads)
 
+class MaskCollector:
+    """Masks of one grid, taken one by one: of each only its runs are kept. The first of a structure counts."""
 
-def mask_runs(mask: Volume, label: int, threads: int) -> tuple[Int64, Grid]:
-    """Look at one mask, which may then be forgotten: its runs for `Scene.of_runs`, and their grid."""
-    thin, grid = _thinned(mask)
-    return _core.runs(thin, [label], threads), grid
+    def __init__(self) -> None:
+        self._runs: dict[str, Int64] = {}
+        self._grid: Grid | None = None
+
+    def add(self, mask: Volume, name: str, label: int, threads: int) -> None:
+        """Take a mask, those voxels of a volume that hold the label."""
+        if name not in self._runs:
+            thin, self._grid = _thinned(mask)
+            self._runs[name] = _core.runs(thin, [label], threads)
+            self._runs[name][:, 0] = len(self._runs) - 1
+
+    def scene(self, threads: int) -> Scene:
+        """All that were taken."""
+        if self._grid is None:
+            return Scene({})
+        return _scene(list(self._runs.values()), list(self._runs), self._grid, threads)
 
 
 def _thinned(volume: Volume) -> tuple[npt.NDArray[Any], Grid]:

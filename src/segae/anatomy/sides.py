@@ -36,10 +36,13 @@ def check_sides(scene: Scene, consensus: Consensus, table: Table) -> list[Findin
         elif share > -_EXCHANGED:
             right_way.append(pair)
     singles = _singles(parts, table)
+    largest = max(
+        (name for name in parts if structures.get(name).side is None), key=lambda n: parts[n].voxels, default=""
+    )
     return [
-        *_swapped(right_way, exchanged, singles),
+        *_swapped(right_way, exchanged, singles, largest),
         *(_lone(scene, consensus, table) if singles >= 0 and not exchanged else []),
-        *_both(scene, consensus, table),
+        *_both(scene, table),
     ]
 
 
@@ -68,16 +71,17 @@ def _whole_x(part: Part) -> bool:
     return not part.cut[:, 2].any()
 
 
-def _swapped(right_way: list[tuple[str, str]], exchanged: list[tuple[str, str]], singles: float) -> list[Finding]:
+def _swapped(
+    right_way: list[tuple[str, str]], exchanged: list[tuple[str, str]], singles: float, largest: str
+) -> list[Finding]:
     if singles < 0 and len(exchanged) >= len(right_way):
         either = "" if exchanged else " (or situs inversus)"
-        names = tuple(name for pair in exchanged[:1] for name in pair)
         return [
             Finding(
                 "side_swapped",
                 f"All structures lie mirrored from left to right{either}: the scan, or the orientation in its header, "
                 f"is mirrored.",
-                names,
+                (largest,),
                 {},
             )
         ]
@@ -86,7 +90,7 @@ def _swapped(right_way: list[tuple[str, str]], exchanged: list[tuple[str, str]],
             Finding(
                 "situs_inversus",
                 "Organs without partner lie mirrored, pairs as they should: situs inversus, or sides named by place.",
-                (),
+                (largest,),
                 {},
             )
         ]
@@ -115,8 +119,9 @@ def _lone(scene: Scene, consensus: Consensus, table: Table) -> list[Finding]:
         for name, other in ((left, right), (right, left)):
             if name not in scene.parts or other in scene.parts or name not in consensus.names:
                 continue
-            own, across = consensus.misfit(name, scene.parts[name].middle), consensus.misfit(
-                other, scene.parts[name].middle, without=(name,)
+            own, across = (
+                consensus.misfit(name, scene.parts[name].middle),
+                consensus.misfit(other, scene.parts[name].middle, without=(name,)),
             )
             if own is None or across is None or own[2] - across[2] < _OTHER_SIDE or own[2] < across[2]:
                 continue
@@ -134,7 +139,7 @@ def _lone(scene: Scene, consensus: Consensus, table: Table) -> list[Finding]:
     return found
 
 
-def _both(scene: Scene, consensus: Consensus, table: Table) -> list[Finding]:
+def _both(scene: Scene, table: Table) -> list[Finding]:
     """One label on both of a pair."""
     found = []
     for (left, right), fact in table.pairs.items():

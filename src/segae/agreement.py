@@ -10,9 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from segae import _core
+from segae.arguments import number
 from segae.errors import ParameterError
 from segae.slices import label_of_mask, scan_labels
-from segae.threads import available_threads
+from segae.threads import thread_count
 from segae.volume import load_pair
 
 
@@ -79,10 +80,10 @@ def measure(
     Definitions as in Metrics Reloaded (Maier-Hein et al., Nature Methods 2024): a border voxel has a face neighbour
     outside the mask, distances are between voxel centres.
     """
-    if not 0 <= tolerance_mm < float("inf"):
+    if not 0 <= number(tolerance_mm, "tolerance_mm") < float("inf"):
         raise ParameterError(f"tolerance_mm: expected a number of at least 0, got {tolerance_mm!r}.")
     truth_volume, given = load_pair(truth, mask, affine=affine, spacing=spacing, axes=axes)
-    workers = threads or available_threads()
+    workers = thread_count(threads)
     value, boxes = 1, []
     for volume, argument in ((given, "mask"), (truth_volume, "truth")):
         scans = scan_labels(volume.array, argument, workers)

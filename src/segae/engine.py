@@ -29,7 +29,7 @@ from segae.judging import Task, Verdict, check_places, judge, plan, scan_masks
 from segae.session import Session
 from segae.slices import LabelScan, SlicePlan, label_of_mask, scan_labels
 from segae.structures import Structure
-from segae.threads import run_all
+from segae.threads import run_all, thread_count
 from segae.volume import Volume, load, load_pair
 
 _log = logging.getLogger("segae")
@@ -58,9 +58,7 @@ class Engine:
     def __init__(
         self, model: str | os.PathLike[str] = "default", device: str = "auto", threads: int | None = None
     ) -> None:
-        if threads is not None and threads < 1:
-            raise ParameterError(f"threads: expected a positive number or None, got {threads!r}.")
-        self._session = Session(model, device, threads)
+        self._session = Session(model, device, thread_count(threads))
 
     @property
     def device(self) -> str:

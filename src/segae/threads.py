@@ -7,6 +7,9 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+from segae.arguments import whole_number
+from segae.errors import ParameterError
+
 T = TypeVar("T")
 
 
@@ -15,6 +18,22 @@ def available_threads() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def thread_count(threads: object) -> int:
+    """Return the number of threads that a caller asked for, or all that the process may use for None.
+
+    Raises
+    ------
+    ParameterError
+        When it is no whole number, or below 1.
+    """
+    if threads is None:
+        return available_threads()
+    count = whole_number(threads, "threads")
+    if count < 1:
+        raise ParameterError(f"threads: expected a positive number or None, got {threads!r}.")
+    return count
 
 
 def run_all(jobs: Sequence[Callable[[], T]], threads: int) -> list[T]:

@@ -1,7 +1,13 @@
-"""`segae demo`: a synthetic CT, masks spoiled in four ways, predicted against true Dice, one picture. Needs no data."""
+"""`segae demo`: a synthetic patient, six masks with one error of each sort, predicted against true Dice.
+
+The patient lies in the package (``patient.npz``): drawn by the laboratory's generator from BodyParts3D's anatomy,
+(c) The Database Center for Life Science, CC BY 4.0 (``lab/make_demo.py``). No scan of a person is in it.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -13,147 +19,174 @@ from segae.assessment import Assessment
 from segae.engine import Engine
 from segae.errors import ParameterError
 from segae.perturbation import perturb
-from segae.picture import EXPECTED, GIVEN, Panel, draw_sheet
+from segae.picture import EXPECTED, GIVEN, TRUE, Panel, draw_sheet
 
 Array = npt.NDArray[Any]
 
 SPACING_MM = (3.0, 2.0, 2.0)
-STRUCTURES = ("liver", "spleen", "kidney_left")
-# Each with the Dice that the spoiled mask is to have.
-ERRORS = (("erode", 0.8), ("dilate", 0.8), ("shift", 0.6), ("truncate", 0.7))
+STRUCTURES = ("liver", "spleen", "kidney_left", "kidney_right", "stomach", "pancreas")
 
-_SHAPE = (64, 130, 176)
+_MARGIN_MM = 18.0
+# Predicted precision and recall that differ by less say nothing of the size.
+_CLEAR = 0.1
+_GOOD = 0.85
+_POOR = 0.7
 
 
-def phantom(seed: int = 7) -> tuple[Array, dict[str, Array]]:
-    """Draw a slab of an upper abdomen.
+@dataclass(frozen=True)
+class Fault:
+    """What is wrong with a mask of the demo.
 
-    Parameters
+    Attributes
     ----------
-    seed : int
-        Of the shapes' irregularities and of the noise.
+    structure : str
+        What the mask is said to show.
+    words : str
+        The error in words.
+    kind : str
+        Of `segae.perturb`; "" for none.
+    dice : float
+        True Dice that the error leaves.
+    shows : str
+        The structure that the mask was made of.
+    """
+
+    structure: str
+    words: str
+    kind: str
+    dice: float
+    shows: str
+
+
+FAULTS = (
+    Fault("liver", "as drawn", "", 1.0, "liver"),
+    Fault("spleen", "too large", "dilate", 0.75, "spleen"),
+    Fault("stomach", "too small", "erode", 0.7, "stomach"),
+    Fault("kidney_left", "one end missing", "truncate", 0.65, "kidney_left"),
+    Fault("pancreas", "displaced", "shift", 0.5, "pancreas"),
+    Fault("kidney_right", "the other kidney", "", 0.0, "kidney_left"),
+)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A mask of the demo and what segae says of it.
+
+    Attributes
+    ----------
+    fault : Fault
+    mask : uint8 [z, y, x]
+    true_dice : float
+    found : Assessment
+    """
+
+    fault: Fault
+    mask: Array
+    true_dice: float
+    found: Assessment
+
+
+def phantom() -> tuple[Array, dict[str, Array]]:
+    """Read the synthetic patient.
 
     Returns
     -------
     image : int16 [z, y, x]
-        HU, LPS, voxels of `SPACING_MM`.
+        HU in steps of 8, LPS, voxels of `SPACING_MM`.
     masks : dict
         Structure -> uint8 [z, y, x].
     """
-    rng = np.random.default_rng(seed)
-    z, y, x = _bent_grid(rng)
-    hu = np.full(_SHAPE, -1000.0, dtype=np.float32)
-    body = _ellipsoid(z, y, x, (0, 0, 0), (1e4, 105, 155))
-    hu[body] = -105  # fat
-    wall = _ellipsoid(z, y, x, (0, 4, 0), (1e4, 88, 134))
-    hu[wall] = 55  # muscle
-    cavity = _ellipsoid(z, y, x, (0, -8, 0), (1e4, 68, 118))
-    hu[cavity] = -95
-    liver = _ellipsoid(z, y, x, (8, -8, -52), (62, 58, 72)) & cavity
-    spleen = _ellipsoid(z, y, x, (14, 26, 88), (40, 32, 25)) & ~liver
-    kidneys = {
-        side: _ellipsoid(z, y, x, (-28, 40, sign * 58), (48, 24, 26)) & ~liver & ~spleen
-        for side, sign in (("left", 1), ("right", -1))
-    }
-    stomach = _ellipsoid(z, y, x, (22, -26, 46), (42, 32, 36)) & ~liver & ~spleen & cavity
-    bowel = _ellipsoid(z, y, x, (-52, -30, 10), (34, 26, 80)) & ~liver & ~stomach & cavity
-    vertebra = _ellipsoid(z, y, x, (0, 66, 0), (1e4, 19, 23))
-    canal = _ellipsoid(z, y, x, (0, 90, 0), (1e4, 8, 10))
-    hu[liver] = 108
-    hu[liver & (_smooth_noise(rng, 6) > 1.6)] = 150  # vessels
-    hu[spleen] = 118
-    for kidney in kidneys.values():
-        hu[kidney] = 165
-    hu[stomach] = np.where(y[stomach] < -34, -950, 20)  # gas above fluid
-    hu[bowel] = 30
-    hu[vertebra] = 190
-    hu[vertebra & ~_ellipsoid(z, y, x, (0, 66, 0), (1e4, 16, 20))] = 480  # cortical bone
-    hu[canal] = 30
-    hu[_ellipsoid(z, y, x, (0, 42, 12), (1e4, 10, 10))] = 170  # aorta
-    hu[_ellipsoid(z, y, x, (0, 38, -16), (1e4, 9, 12)) & ~liver] = 130  # inferior vena cava
-    for sign in (1, -1):  # lung bases
-        lung = _ellipsoid(z, y, x, (104, 6, sign * 70), (58, 72, 55)) & wall & ~liver & ~spleen & ~stomach
-        hu[lung] = -850
-    image = _blur(hu) + 14 * _smooth_noise(rng, 1)
-    masks = {"liver": liver, "spleen": spleen, "kidney_left": kidneys["left"]}
-    return np.round(image).astype(np.int16), {name: mask.astype(np.uint8) for name, mask in masks.items()}
+    with (files("segae.demo") / "patient.npz").open("rb") as file, np.load(file) as stored:
+        image = stored["hu"].astype(np.int16) * 8 - 1024
+        labels = stored["labels"]
+    return image, {name: (labels == value).astype(np.uint8) for value, name in enumerate(STRUCTURES, start=1)}
 
 
-def demo(engine: Engine, path: Path) -> tuple[list[tuple[str, str, str, str]], str]:
-    """Spoil the phantom's masks, assess them and draw them.
+def spoil(masks: dict[str, Array], fault: Fault, seed: int = 1) -> Array:
+    """Make the mask that has the fault; the seed draws where it lies."""
+    mask = masks[fault.shows]
+    if not fault.kind:
+        return mask
+    spoiled: Array = perturb(mask, fault.kind, spacing=SPACING_MM, target_dice=fault.dice, seed=seed)
+    return spoiled
+
+
+def demo(engine: Engine, path: Path) -> tuple[list[Shown], str]:
+    """Spoil masks of the patient, assess them and draw them.
+
+    Parameters
+    ----------
+    engine : Engine
+    path : Path
+        Of the picture.
 
     Returns
     -------
-    rows : list of (structure, error, true Dice, predicted Dice)
+    shown : list of Shown
+        In the order of `FAULTS`.
     message : str
         What became of the picture; without Pillow it is left out.
     """
-    image, truths = phantom()
-    rows, panels = [], []
-    for name in STRUCTURES:
-        truth = truths[name]
-        spoiled = {"none": truth}
-        for kind, target in ERRORS:
-            spoiled[kind] = perturb(truth, kind, spacing=SPACING_MM, target_dice=target, seed=1)
-        row = []
-        for kind, mask in spoiled.items():
-            dice = measure(mask, truth, spacing=SPACING_MM).dice
-            found = engine.assess(image, mask, name, spacing=SPACING_MM, error_map=engine.expects_masks)
-            rows.append((name, kind, f"{dice:.3f}", f"{found.dice:.3f}"))
-            row.append(
-                _panel(image, mask, truth, found, f"{name}, {kind}\ntrue {dice:.2f}, predicted {found.dice:.2f}")
-            )
-        panels.append(row)
+    image, masks = phantom()
+    shown = []
+    for fault in FAULTS:
+        mask = spoil(masks, fault)
+        dice = measure(mask, masks[fault.structure], spacing=SPACING_MM).dice
+        found = engine.assess(image, mask, fault.structure, spacing=SPACING_MM, error_map=engine.expects_masks)
+        shown.append(Shown(fault, mask, dice, found))
+    panels = [_panel(image, masks[entry.fault.structure], entry) for entry in shown]
     try:
-        draw_sheet(panels, path)
+        draw_sheet([panels[:3], panels[3:]], path, panel_px=300)
     except ParameterError as error:
-        return rows, f"no picture: {error}"
-    return rows, f"picture: {path} (orange: the mask given, blue: where segae expects the structure)"
+        return shown, f"no picture: {error}"
+    return shown, f"picture: {path}"
 
 
-def _panel(image: Array, mask: Array, truth: Array, found: Assessment, caption: str) -> Panel:
-    """Show, of the slices that segae looked at, the one where the mask is most wrong, or else largest."""
-    wrong = [np.count_nonzero(mask[s.index] != truth[s.index]) for s in found.slices]
-    area = [s.area_mm2 for s in found.slices]
-    chosen = found.slices[int(np.argmax(wrong if any(wrong) else area))]
-    outlines = [(mask[chosen.index], GIVEN)]
-    if chosen.expected is not None:
-        outlines.append((chosen.expected.on_slice(image.shape[1:]) > 0.5, EXPECTED))
-    return Panel(image[chosen.index], SPACING_MM[1:], outlines, caption)
+def verdict(found: Assessment) -> str:
+    """Say in words what the predicted precision and recall mean."""
+    if found.dice >= _GOOD:
+        return "good"
+    if max(found.precision, found.recall) < _POOR:
+        return "misplaced"
+    if found.recall - found.precision > _CLEAR:
+        return "too large"
+    if found.precision - found.recall > _CLEAR:
+        return "too small"
+    return "doubtful"
 
 
-def _bent_grid(rng: np.random.Generator) -> tuple[Array, Array, Array]:
-    """Voxel centres in mm from the middle, displaced by a few slow waves so that no shape is a perfect ellipsoid."""
-    axes = [(np.arange(n) - (n - 1) / 2) * step for n, step in zip(_SHAPE, SPACING_MM, strict=True)]
-    grid = np.stack(np.meshgrid(*axes, indexing="ij")).astype(np.float32)
-    bent = grid.copy()
-    for axis in range(3):
-        for _ in range(4):
-            wave = rng.normal(size=3) / rng.uniform(18, 60)
-            bent[axis] += rng.uniform(1, 3) * np.sin(np.tensordot(wave, grid, 1) + rng.uniform(0, 2 * np.pi))
-    return bent[0], bent[1], bent[2]
+def _panel(image: Array, truth: Array, entry: Shown) -> Panel:
+    """Show, of the slices that segae looked at, the one that shows the error best."""
+    mask, found, fault = entry.mask, entry.found, entry.fault
+    drawn = []
+    for score in found.slices:
+        given, true = mask[score.index], truth[score.index]
+        expected = np.zeros(true.shape, bool)
+        if score.expected is not None:
+            expected = score.expected.on_slice((true.shape[0], true.shape[1])) > 0.5
+        # A slice with two outlines at least, most wrong there, or else largest.
+        shown = sum(bool(outline.any()) for outline in (given, expected, true))
+        drawn.append(((shown > 1, np.count_nonzero(given != true), score.area_mm2), score.index, given, expected))
+    _, index, given, expected = max(drawn, key=lambda candidate: candidate[0])
+    outlines = ((given, GIVEN), (expected, EXPECTED), (truth[index], TRUE))
+    window = _window(np.logical_or.reduce([outline for outline, _ in outlines]))
+    said = f"true Dice {entry.true_dice:.2f}, predicted {found.dice:.2f}: {verdict(found)}"
+    return Panel(
+        image[index][window],
+        SPACING_MM[1:],
+        [(outline[window], style) for outline, style in outlines],
+        f"{fault.structure}: {fault.words}\n{said}",
+    )
 
 
-def _ellipsoid(z: Array, y: Array, x: Array, centre: tuple[float, ...], radii: tuple[float, ...]) -> Array:
-    inside: Array = (
-        ((z - centre[0]) / radii[0]) ** 2 + ((y - centre[1]) / radii[1]) ** 2 + ((x - centre[2]) / radii[2]) ** 2
-    ) <= 1
-    return inside
-
-
-def _smooth_noise(rng: np.random.Generator, passes: int) -> Array:
-    """Noise of unit variance, correlated over a few voxels."""
-    noise = rng.normal(size=_SHAPE).astype(np.float32)
-    for _ in range(passes):
-        noise = _blur(noise)
-    unit: Array = noise / noise.std()
-    return unit
-
-
-def _blur(values: Array) -> Array:
-    """Weights 1/4, 1/2, 1/4 along each axis, as partial volume and a soft kernel do."""
-    for axis in range(values.ndim):
-        padded = np.pad(values, [(int(axis == k), int(axis == k)) for k in range(values.ndim)], mode="edge")
-        n = values.shape[axis]
-        values = 0.5 * values + 0.25 * (padded.take(range(n), axis) + padded.take(range(2, n + 2), axis))
-    return values
+def _window(inside: Array) -> tuple[slice, slice]:
+    """Rows and columns around what is drawn: a square in mm with a margin, as far as the slice reaches."""
+    rows, columns = np.nonzero(inside)
+    spacing = np.array(SPACING_MM[1:])
+    low, high = np.array([rows.min(), columns.min()]), np.array([rows.max(), columns.max()]) + 1
+    side = ((high - low) * spacing).max() / 2 + _MARGIN_MM
+    middle = (low + high) / 2
+    extent = np.array(inside.shape)
+    half = np.minimum(np.ceil(side / spacing), extent // 2).astype(int)
+    first = np.clip(np.floor(middle).astype(int) - half, 0, extent - 2 * half)
+    return slice(first[0], first[0] + 2 * half[0]), slice(first[1], first[1] + 2 * half[1])

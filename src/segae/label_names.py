@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 from segae import structures
 from segae.errors import ParameterError
-from segae.volume import header_extensions
+from segae.readers import header_extensions
 
 _HINT = (
     'Expected "totalsegmentator_v1", "totalsegmentator_v2", "dap", "totalsegmentator" (names in the file\'s header), '

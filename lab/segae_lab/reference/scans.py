@@ -153,10 +153,8 @@ def _add_teachers(labels: Labels, known: Bool, name: str, mask: Bool, cut_off: b
 
 
 def _add_lungs(labels: Labels, known: Bool, hu: npt.NDArray[np.float32], spacing_mm: tuple[float, float, float]) -> None:
-    try:
-        from segae_lab.unlabelled import _body, _lungs
-    except ImportError:
-        from segae.train.unlabelled import _body, _lungs
+    from segae_lab.unlabelled import _body, _lungs
+
     for name, mask in _lungs(hu, _body(hu), spacing_mm).items():
         labels[mask & (labels == 0)] = 1 + CLASSES.index(name)
         known[:, CLASSES.index(name)] = True

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -21,7 +23,7 @@ class ReferenceNet(nn.Module):
         super().__init__()
         inputs = 4 * (len(NARROW_MM) + len(WIDE_MM))
         self.down = nn.ModuleList(_block(a, b) for a, b in zip((inputs, *widths[:-1]), widths, strict=True))
-        self.up = nn.ModuleList(_block(a + b, a) for a, b in zip(widths[:-1], widths[1:], strict=True))
+        self.up = nn.ModuleList(_block(a + b, a) for a, b in pairwise(widths))
         self.out = nn.Conv2d(widths[0], 4 * (1 + classes), 1)
 
     def forward(self, slices: Tensor) -> Tensor:

@@ -152,7 +152,9 @@ def _add_teachers(labels: Labels, known: Bool, name: str, mask: Bool, cut_off: b
     known[:, index] |= decided
 
 
-def _add_lungs(labels: Labels, known: Bool, hu: npt.NDArray[np.float32], spacing_mm: tuple[float, float, float]) -> None:
+def _add_lungs(
+    labels: Labels, known: Bool, hu: npt.NDArray[np.float32], spacing_mm: tuple[float, float, float]
+) -> None:
     from segae_lab.unlabelled import _body, _lungs
 
     for name, mask in _lungs(hu, _body(hu), spacing_mm).items():

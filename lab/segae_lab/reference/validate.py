@@ -13,9 +13,7 @@ from segae_lab.reference.scans import UNDECIDED, PartlyLabelled
 
 
 @torch.no_grad()
-def held_out_dice(
-    network: ReferenceNet, scans: list[PartlyLabelled], every_mm: float
-) -> dict[tuple[str, str], float]:
+def held_out_dice(network: ReferenceNet, scans: list[PartlyLabelled], every_mm: float) -> dict[tuple[str, str], float]:
     """(case, class) -> Dice over slices `every_mm` apart that know the class, without any post-processing."""
     network.eval()
     found = {}

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(not (ROOT / "src" / "segae").is_dir(), reason="n
 LAYERS = [
     "errors arguments threads cuda_driver",
     "_core structures recipe assessment frame grids foreign readers volume device session slices batch picture "
-    "vocabularies label_names parts content whole_numbers masks gaps",
+    "vocabularies label_names parts content whole_numbers masks gaps reference",
     "judging flags anatomy",
     "engine agreement perturbation",
     "api",

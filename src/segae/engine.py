@@ -27,6 +27,7 @@ from segae.device import DeviceVolume
 from segae.errors import ParameterError, SegaeError
 from segae.judging import Task, Verdict, check_places, judge, plan, scan_masks
 from segae.reference import resolve
+from segae.reference.builtin import BuiltInReference
 from segae.reference.given import check_not_the_mask
 from segae.reference.opinion import Looked, SecondOpinion
 from segae.reference.resolve import ReferenceRequest
@@ -421,6 +422,23 @@ class Engine:
         for i, task, verdict in zip(filled, tasks, judge(tasks, self._session), strict=True):
             scores[i] = self._dice(task, verdict)
         return in_type_of(scores if named is None else scores.reshape(-1, columns), masks)
+
+    def built_in_reference(self, image: Volume, wanted: str = "auto") -> BuiltInReference | None:
+        """What the network in the package makes of an image, for several calls to share as their `reference`.
+
+        Parameters
+        ----------
+        image : Volume
+            As `segae.volume.load` reads it, in host memory.
+        wanted : "auto" or "built-in"
+            As in `assess`; None comes back where "auto" finds that it cannot help.
+
+        Raises
+        ------
+        ModelFileError, DeviceError
+        """
+        opinion = self._built_in(ReferenceRequest(wanted), image, flags.probe_image(image))
+        return None if opinion is None else cast("BuiltInReference", opinion.reference)
 
     def _built_in(self, request: ReferenceRequest, image: Volume, probe: flags.ImageProbe) -> SecondOpinion | None:
         return resolve.built_in(

@@ -5,13 +5,15 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 from segae.cli.engine import add_engine_options, open_engine
 from segae.cli.printing import print_table, without_nan
+from segae.cli.reference import add_reference_options, reference_of
 
-_COLUMNS = ("structure", "dice", "precision", "recall", "volume_ml", "flags")
+_COLUMNS = ("structure", "dice", "judge", "reference", "precision", "recall", "volume_ml", "flags")
 
 
 def add_parser(commands: Any) -> None:
@@ -27,6 +29,7 @@ def add_parser(commands: Any) -> None:
     )
     command.add_argument("--csv", type=Path, help="write the table there instead of printing it")
     command.add_argument("--json", action="store_true", help="print the assessments as JSON")
+    add_reference_options(command, "labelmap")
     add_engine_options(command)
     command.set_defaults(run=run)
 
@@ -36,15 +39,32 @@ def run(options: argparse.Namespace) -> int:
     from segae.label_names import read_label_names
 
     names = read_label_names(options.names, options.labelmap)
-    found = open_engine(options).assess_labels(options.image, options.labelmap, names)
+    theirs = options.reference_names
+    found = open_engine(options).assess_labels(
+        options.image,
+        options.labelmap,
+        names,
+        reference=reference_of(options),
+        reference_names=None if theirs is None else read_label_names(theirs, options.reference),
+        reference_reliability=options.reference_reliability,
+        resample_reference=options.resample_reference,
+    )
     if options.json:
         print(json.dumps(without_nan({name: entry.to_dict() for name, entry in found.items()}), indent=2))
         return 0
     rows = [
-        (a.structure, f"{a.dice:.4f}", f"{a.precision:.4f}", f"{a.recall:.4f}", f"{a.volume_ml:.2f}",
-         " ".join(flag.name for flag in a.flags))
+        (
+            a.structure,
+            f"{a.dice:.4f}",
+            f"{a.judge_dice:.4f}",
+            _number(a.reference_dice),
+            f"{a.precision:.4f}",
+            f"{a.recall:.4f}",
+            f"{a.volume_ml:.2f}",
+            " ".join(flag.name for flag in a.flags),
+        )
         for a in sorted(found.values(), key=lambda a: a.dice)
-    ]  # fmt: skip
+    ]
     if options.csv:
         with options.csv.open("w", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows([_COLUMNS, *rows])
@@ -52,3 +72,8 @@ def run(options: argparse.Namespace) -> int:
     else:
         print_table(_COLUMNS, rows)
     return 0
+
+
+def _number(value: float) -> str:
+    """Empty where there is none."""
+    return "" if math.isnan(value) else f"{value:.4f}"

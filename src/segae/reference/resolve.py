@@ -35,7 +35,8 @@ class ReferenceRequest:
     @property
     def given(self) -> bool:
         """Whether the caller brought masks."""
-        return self.reference is not None and not _is_word(self.reference)
+        own = self.reference is None or isinstance(self.reference, BuiltInReference)
+        return not own and not _is_word(self.reference)
 
 
 def built_in(
@@ -49,6 +50,8 @@ def built_in(
     """
     if request.reference is None or request.given:
         return None
+    if isinstance(request.reference, BuiltInReference):
+        return SecondOpinion(request.reference)
     if request.reference == AUTO and not (packaged_judge and is_ct and knows_scan(image)):
         return None
     return SecondOpinion(BuiltInReference(image, built_in_network(device), threads))

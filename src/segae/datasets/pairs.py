@@ -13,8 +13,7 @@ from segae.datasets.case import Case, MaskFile
 from segae.datasets.found import Found
 from segae.datasets.names import Names
 from segae.datasets.scan import list_folder, stem
-from segae.errors import ParameterError, VolumeError
-from segae.label_names import read_label_names
+from segae.errors import VolumeError
 
 _IMAGE = re.compile(r"(?P<id>.+)[_.-](?:ct|image|img|volume|scan|0000)", re.IGNORECASE)
 _LABELS = re.compile(r"(?P<id>.+)[_.-](?:seg|segmentation|mask|label|labels|labelmap|gt)", re.IGNORECASE)
@@ -51,19 +50,14 @@ def find_pairs(root: Path, names: Names) -> Found | None:
 
 def _named(path: Path, names: Names, problems: list[str]) -> list[MaskFile]:
     """The structures of a labelmap."""
-    values = names.values
-    if not values:
-        try:
-            values = read_label_names("totalsegmentator", str(path))
-        except (ParameterError, VolumeError):
-            problems.append(f"{path}: nobody says what its values mean; give --names, such as {{'1': 'liver'}}")
-            return []
-    known = {value: names.structure(name) for value, name in values.items()}
-    return [
-        MaskFile(structure, path, (value,), values[value], may_be_absent=True)
-        for value, structure in known.items()
-        if structure is not None
-    ]
+    try:
+        masks = names.parts_of_file(path)
+    except VolumeError as error:
+        problems.append(str(error))
+        return []
+    if not masks and not names.labels and not names.unknown:
+        problems.append(f"{path}: nobody says what its values mean; {NO_NAMES}")
+    return masks
 
 
 def _add_structure(

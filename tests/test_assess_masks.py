@@ -11,7 +11,7 @@ import phantom
 import pytest
 
 import segae
-from segae import volume
+from segae import readers
 from segae.errors import GridMismatchError, ParameterError, UnknownStructureError, VolumeError
 
 Array = phantom.Array
@@ -51,8 +51,8 @@ def test_files_are_read_once(
         paths[name] = tmp_path / f"{name}.nii.gz"
         nib.save(nib.Nifti1Image(array.transpose(), AFFINE), paths[name])
     opened: list[str] = []
-    real = volume.open_gzip
-    monkeypatch.setattr(volume, "open_gzip", lambda path: (opened.append(Path(path).name), real(path))[1])
+    real = readers.open_gzip
+    monkeypatch.setattr(readers, "open_gzip", lambda path: (opened.append(Path(path).name), real(path))[1])
     ct = paths.pop("ct")
     found = engine.assess_masks(ct, paths)
     assert [entry.structure for entry in found if isinstance(entry, segae.Assessment)] == list(paths)

@@ -16,7 +16,7 @@ from lent import EMULATED, Lent
 
 import segae
 from segae import _core, session
-from segae import volume as volume_module
+from segae import foreign
 from segae.device import DeviceVolume
 from segae.recipe import ChannelSpec, MarginCrop, Recipe, WideField
 from segae.slices import cut, cut_on_device
@@ -328,7 +328,7 @@ def test_arrays_in_the_wrong_place_are_refused(
         on_gpu.score(gpu[0](image), gpu[0](mask[None]), "liver", spacing=SPACING)
     if EMULATED:
         other = Lent(mask)
-        monkeypatch.setattr(volume_module, "stream_of", lambda array: 9 if array is other else 7)
+        monkeypatch.setattr(foreign, "stream_of", lambda array: 9 if array is other else 7)
         with pytest.raises(segae.DeviceError, match="different streams"):
             on_gpu.score(Lent(image), other, "liver", spacing=SPACING)
     with pytest.raises(segae.VolumeError, match="few"):

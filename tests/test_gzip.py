@@ -17,7 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from segae.errors import VolumeError
-from segae.volume import Volume, load, load_pair, open_gzip
+from segae.readers import open_gzip
+from segae.volume import Volume, load, load_pair
 
 AFFINE = np.array([[-2.0, 0, 0, 10], [0, 3, 0, 20], [0, 0, -4, 30], [0, 0, 0, 1]])
 

@@ -124,8 +124,8 @@ def test_fit_resume_and_export(tmp_path, monkeypatch):
     folder = _folder(tmp_path, _scan())
     from segae.train.sources import Mixture
 
-    samples = next(Mixture(folder, ("b",), 0.0, tmp_path / "none", shard=32, open_visits=2)(np.random.default_rng(0)))
-    settings = fit.Settings(steps=2, batch=8, leave_out=("b",), synthetic=0.0, ring=2)
+    samples = next(Mixture(folder, ("b",), shard=32, open_visits=2)(np.random.default_rng(0)))
+    settings = fit.Settings(steps=2, batch=8, leave_out=("b",), ring=2)
     ring = fit.feed.Ring(tmp_path / "ring", 2)
     ring.folder.mkdir()
     ring.put(samples, 0)

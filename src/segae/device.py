@@ -53,15 +53,27 @@ LIBRARIES = {
 
 
 def library_of(array: object) -> Library | None:
-    """The entry of an array's library; None for a library that is asked nothing beyond DLPack."""
-    return LIBRARIES.get(type(array).__module__.partition(".")[0])
+    """The entry of an array's library, or of the one that its class derives from; None for one that is not known."""
+    roots = (base.__module__.partition(".")[0] for base in type(array).__mro__)
+    return next((LIBRARIES[root] for root in roots if root in LIBRARIES), None)
+
+
+def plain(array: Any) -> Any:
+    """See a tensor of a class derived from torch's (MONAI's MetaTensor, torchvision's Mask) as a plain one."""
+    torch = sys.modules.get("torch")
+    if torch is None or not isinstance(array, torch.Tensor) or type(array) is torch.Tensor:
+        return array
+    return array.as_subclass(torch.Tensor)
 
 
 def cuda_place(volume: object) -> int | None:
     """Number of the CUDA device that an array lies on; None for what the CPU reads, or fails to read."""
     if not hasattr(volume, "__dlpack_device__"):
         return None
-    kind, number = volume.__dlpack_device__()
+    try:
+        kind, number = volume.__dlpack_device__()
+    except (TypeError, ValueError, RuntimeError, BufferError):  # such as torch's device "meta"
+        return None
     return int(number) if int(kind) == _CUDA else None
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from segae.errors import ParameterError
-from segae.volume import header_extensions
+from segae.readers import header_extensions
 
 _NUMBER = re.compile(r"\s*(-?\d+)(?:\.0*)?\s*")
 

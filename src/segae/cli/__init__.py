@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from segae.cli import audit, compare, perturb, study, train
+from segae.cli import audit, compare, perturb, train
 from segae.errors import DeviceError, ParameterError, SegaeError, UnknownStructureError
 
 _WRONG_USAGE = (DeviceError, ParameterError, UnknownStructureError)
@@ -52,7 +52,6 @@ def _parser() -> argparse.ArgumentParser:
     _add_convert(commands)
     perturb.add_parser(commands)
     train.add_parsers(commands)
-    study.add_parser(commands)
     audit.add_parser(commands)
     compare.add_parser(commands)
     _add_doctor(commands)

@@ -59,7 +59,7 @@ def _gallery(options: argparse.Namespace) -> None:
 def _perturb(options: argparse.Namespace) -> None:
     from segae.perturbation import perturb_many
     from segae.perturbation.api import perturb_again
-    from segae.volume import save_on_grid
+    from segae.readers import save_on_grid
 
     common = {name: getattr(options, name) for name in ("image", "labelmap", "structure", "label")}
     if options.params:

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from segae.errors import ParameterError
 from segae.train.options import add_options, means_of, settings_of
 
+if TYPE_CHECKING:
+    from segae.train.sources import MoreScans
+
 
 def add_parsers(commands: Any) -> None:
     """Add both to argparse's subparsers; their `run` takes the parsed options and returns the exit code."""
-    _add_train(commands.add_parser("train", help="train a judge on your own scans, and write its model file"))
+    command = commands.add_parser("train", help="train a judge on your own scans, and write its model file")
+    add_train_options(command)
+    command.set_defaults(run=run_train)
     _add_evaluate(commands.add_parser("evaluate", help="how well a model's predictions follow the truth"))
 
 
-def _add_train(command: argparse.ArgumentParser) -> None:
+def add_train_options(command: argparse.ArgumentParser) -> None:
+    """Add the options of `segae train`."""
     command.add_argument("data", metavar="DATA", type=Path, help="labelled scans, see docs/training.md")
     command.add_argument("-o", "--output", type=Path, required=True, help="model file to write (.onnx)")
     command.add_argument("--steps", type=int, default=8000)
@@ -27,18 +34,32 @@ def _add_train(command: argparse.ArgumentParser) -> None:
         "--calibrated-by", type=Path, metavar="MODEL", help="takes its calibration where no case is held out"
     )
     add_options(command, rate=1.5e-3, samples="8 GB")
-    command.set_defaults(run=_train)
 
 
-def _train(options: argparse.Namespace) -> int:
+def run_train(
+    options: argparse.Namespace,
+    shares: dict[str, float] | None = None,
+    more: Mapping[str, MoreScans] | None = None,
+) -> int:
+    """Train as the options say, on further scans too, export, calibrate and measure.
+
+    Parameters
+    ----------
+    options : Namespace
+        Of `add_train_options`.
+    shares : dict, optional
+        Shares of the samples that come from the scans `more`, by name.
+    more : mapping, optional
+        Scans beside the labelled ones.
+    """
     _require_torch("train")
     from segae.train import data
     from segae.train.evaluate import evaluate
     from segae.train.fit import Settings, fit
     from segae.train.ship import ship
 
-    settings = Settings(steps=options.steps, batch=options.batch, **settings_of(options))
-    checkpoint = fit(options.data, options.work, settings, initial=options.initial, **means_of(options))
+    settings = Settings(steps=options.steps, batch=options.batch, shares=shares or {}, **settings_of(options))
+    checkpoint = fit(options.data, options.work, settings, initial=options.initial, more=more, **means_of(options))
     cases = [case for case in data.cases(options.data, "train") if case.name in settings.leave_out]
     ship(checkpoint, options.output, options.output.stem, cases, options.calibrated_by)
     print(f"{options.output}: written")

@@ -129,12 +129,6 @@ def held_out(folder: Path) -> tuple[str, ...]:
     return tuple(name for name in names if name in HELD_OUT) or tuple(names[9::10])
 
 
-def usual_shares(folder: Path) -> tuple[float, float]:
-    """Shares of synthetic scans and of scans without labels, 0 where `folder` has no meshes or no such scans."""
-    synthetic = 0.4 if (folder / "anatomy").is_dir() else 0.0
-    return synthetic, 0.08 if cases(folder, "train-unlabelled") else 0.0
-
-
 def load(case: Case, predictions: Path | None = None) -> LabelledScan:
     """Read a case whole into memory, with the structures that its labelmap implies added.
 

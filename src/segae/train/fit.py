@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -20,7 +20,8 @@ from segae.train.data import HELD_OUT
 from segae.train.losses import Targets, dice_of, judge_loss
 from segae.train.network import Judge, Judgement, Widths
 from segae.train.restore import normalise, restore
-from segae.train.run import Run, log_to, mixture, torch_device
+from segae.train.run import Run, log_to, torch_device
+from segae.train.sources import Mixture, MoreScans
 from segae.train.synthesis import MASK_CHANNEL, RECIPE, STRUCTURES, Samples, Visit
 from segae.train.text import embeddings, facts
 
@@ -47,8 +48,8 @@ class Settings:
         Decay of the running average of the weights, which is what is exported.
     leave_out : tuple of str
         Cases kept out of training, beside those of ``use=dev``.
-    synthetic, unlabelled : float
-        Shares of the samples that come from synthetic scans and from regions of real scans without labels.
+    shares : dict
+        Shares of the samples that come from scans other than the labelled ones, by their name in `more` of `fit`.
     paper_losses : bool
         Learn the slices' Dice by the paper's weighted error and ranking loss (benchmarks/ablation.py).
     """
@@ -60,8 +61,7 @@ class Settings:
     ring: int = 48
     average: float = 0.998
     leave_out: tuple[str, ...] = HELD_OUT
-    synthetic: float = 0.4
-    unlabelled: float = 0.08
+    shares: dict[str, float] = field(default_factory=dict)
     paper_losses: bool = False
 
 
@@ -83,7 +83,7 @@ def fit(
     *,
     threads: int,
     initial: Path | None = None,
-    atlas: Path | None = None,
+    more: Mapping[str, MoreScans] | None = None,
     predictions: Path | None = None,
     device: str = "auto",
 ) -> Path:
@@ -100,17 +100,17 @@ def fit(
         For the network; one more process cuts the samples.
     initial : Path, optional
         Checkpoint whose averaged weights to start from, or a model file made by `segae.train.export`.
-    atlas : Path, optional
-        Voxelised anatomy for synthetic scans; default: in `work`, built where it is missing.
+    more : mapping
+        Scans to learn from beside the labelled ones of `folder`, by name; ``settings.shares`` says how much of each.
     predictions : Path, optional
-        Folder of ``python -m segae.train segment``: errors of networks, learned beside the made ones.
+        Folder of ``CASE_pred_*.nii.gz``: masks that networks made, whose errors are learned beside the made ones.
     device : str
         As torch names it; "auto" takes a GPU where there is one.
     """
     work.mkdir(parents=True, exist_ok=True)
     log_to(work / "fit.log")
     torch.manual_seed(settings.seed)
-    source = mixture(folder, work, settings, atlas, predictions, RECIPE)
+    source = Mixture(folder, settings.leave_out, settings.shares, more or {}, predictions)
     checks = held_out_samples(folder, settings.leave_out)
     trained = source.structures()  # before the other process starts: both would build what is missing
     ring = feed.Ring(work / "ring", settings.ring)

@@ -16,25 +16,19 @@ def add_options(parser: argparse.ArgumentParser, *, rate: float, samples: str) -
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="auto", help="where torch learns (default: a GPU if there is one)")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of the network (default: 1)")
-    parser.add_argument("--synthetic", type=float, help="share of synthetic scans (default: 0.4 with meshes)")
-    parser.add_argument("--unlabelled", type=float, help="share of scans without labels (default: 0.08)")
     parser.add_argument("--predictions", type=Path, help="folder of masks that networks made, CASE_pred_*.nii.gz")
-    parser.add_argument("--atlas", type=Path, help="voxelised anatomy (default: in --work, built where missing)")
     parser.add_argument("--hold-out", nargs="*", metavar="CASE", help="cases that only calibrate and measure")
 
 
 def settings_of(options: argparse.Namespace) -> dict[str, Any]:
     """Those of the options that are settings of a run, with what they mean where they were not given."""
-    synthetic, unlabelled = data.usual_shares(options.data)
     return {
         "rate": options.rate,
         "seed": options.seed,
-        "synthetic": synthetic if options.synthetic is None else options.synthetic,
-        "unlabelled": unlabelled if options.unlabelled is None else options.unlabelled,
         "leave_out": data.held_out(options.data) if options.hold_out is None else tuple(options.hold_out),
     }
 
 
 def means_of(options: argparse.Namespace) -> dict[str, Any]:
     """Those that say with what and where a run works."""
-    return {name: getattr(options, name) for name in ("threads", "atlas", "predictions", "device")}
+    return {name: getattr(options, name) for name in ("threads", "predictions", "device")}

@@ -1,6 +1,6 @@
 """A run of training: weights and their running average, optimiser, checkpoints, and a log of how it goes.
 
-The judge (`segae.train.fit`) and its rival (`segae.train.rival`) say what a batch costs; all else is the same for both.
+The judge (`segae.train.fit`) and its rival (`segae_lab.rival`) say what a batch costs; all else is the same for both.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from tqdm import tqdm
 from segae.errors import DeviceError
 from segae.recipe import Recipe
 from segae.train import feed
-from segae.train.sources import Mixture
 from segae.train.synthesis import Samples
 
 log = logging.getLogger("segae.train")
@@ -59,30 +58,6 @@ class Schedule(Protocol):
     @property
     def leave_out(self) -> tuple[str, ...]:
         """Cases that are not learned from."""
-
-    @property
-    def synthetic(self) -> float:
-        """Share of the samples from synthetic scans."""
-
-    @property
-    def unlabelled(self) -> float:
-        """Share of the samples from scans without labels."""
-
-
-def mixture(
-    folder: Path, work: Path, settings: Schedule, atlas: Path | None, predictions: Path | None, recipe: Recipe
-) -> Mixture:
-    """Samples of a run: the scans in `folder` as its settings mix them; what has to be made for that goes to `work`."""
-    return Mixture(
-        folder,
-        settings.leave_out,
-        settings.synthetic,
-        atlas or work / "atlas.npz",
-        regions=work / "regions",
-        unlabelled=settings.unlabelled,
-        predictions=predictions,
-        recipe=recipe,
-    )
 
 
 def rate_factor(step: int, steps: int, warm_up: int) -> float:

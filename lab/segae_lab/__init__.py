@@ -1,0 +1,1 @@
+"""How the shipped model was made, and the paper's studies. Not published; ``pip install -e lab``."""

@@ -113,6 +113,8 @@ def _choices() -> list[str]:
 
 def _advice(name: str, error: str) -> str:
     told = error.removeprefix(f"structure={name!r} ")
+    if "which side: " in told:
+        return told.partition("which side: ")[2]
     if not told.startswith("is not a known"):
         return told
     closest = structures.close_matches(name, 3)

@@ -10,7 +10,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from segae.datasets.case import Case, MaskFile
-from segae.datasets.found import Found
+from segae.datasets.found import NO_NAMES, Found
 from segae.datasets.names import Names
 from segae.datasets.scan import list_folder, stem
 from segae.errors import VolumeError
@@ -24,7 +24,7 @@ _LEADING_LABELS = re.compile(r"(?:segmentation|seg|mask|label|labels)[_.-](?P<id
 
 def find_pairs(root: Path, names: Names) -> Found | None:
     """Look for pairs; None when no image is followed by a mask."""
-    problems: list[str] = []
+    problems = [f"names: {problem}" for problem in names.problems]
     images: dict[str, Path] = {}
     rest: dict[str, Path] = {}
     for name in list_folder(root, problems).files:

@@ -13,7 +13,7 @@ from typing import Any, Literal, cast
 import numpy as np
 import numpy.typing as npt
 
-from segae import flags, structures
+from segae import anatomy, flags, structures
 from segae.assessment import (
     Assessment,
     Assessments,
@@ -167,7 +167,7 @@ class Engine:
         axes: str = "zyx",
         error_map: bool = False,
     ) -> Assessments:
-        """Assess every structure of a labelmap, in one pass over it.
+        """Assess every structure of a labelmap, each by itself and against the others (`segae.anatomy`).
 
         Parameters
         ----------
@@ -201,8 +201,12 @@ class Engine:
         result.unnamed = {label: scan.voxels for label, scan in scans.items() if label not in named}
         if result.unnamed:
             _log.warning("labelmap: values without a name were left out: %s", sorted(result.unnamed))
-        for assessment in self._assess(ct, tasks, flags.probe_image(ct), error_map):
-            result[assessment.structure] = assessment
+        found = self._assess(ct, tasks, flags.probe_image(ct), error_map)
+        if not isinstance(volume.array, DeviceVolume):
+            names = {task.scan.label: task.structure.name for task in tasks}
+            scene = anatomy.Scene.of_labelmap(volume, names, self._session.threads)
+            found = anatomy.add_findings(found, anatomy.check(scene))
+        result.update((assessment.structure, assessment) for assessment in found)
         return result
 
     def assess_masks(
@@ -217,6 +221,8 @@ class Engine:
         on_error: Literal["raise", "return"] = "raise",
     ) -> list[Assessment | SegaeError]:
         """Assess many masks of one image, one file a structure: the image is read once, the network sees them together.
+
+        Masks are compared with each other too (`segae.anatomy`); of several of one structure the first is.
 
         Parameters
         ----------
@@ -247,6 +253,7 @@ class Engine:
         geometry: dict[str, Any] = {} if ct.affine is not None else {"spacing": spacing, "axes": axes}
         results: list[Assessment | SegaeError] = []
         waiting: list[tuple[int, Task]] = []
+        together = anatomy.MaskCollector()
 
         def assess_waiting() -> None:
             tasks = [task for _, task in waiting]
@@ -267,11 +274,16 @@ class Engine:
                 continue
             results.append(_empty(what, 1))
             if task is not None:
+                if not isinstance(volume.array, DeviceVolume):
+                    together.add(volume, what.name, task.scan.label, self._session.threads)
                 waiting.append((len(results) - 1, replace(task, mask=_only_box(volume, task.scan))))
             if sum(len(task.plan.index) for _, task in waiting) >= _TOGETHER:
                 assess_waiting()
         assess_waiting()
-        return results
+        findings = anatomy.check(together.scene(self._session.threads))
+        return [
+            anatomy.add_findings([entry], findings)[0] if isinstance(entry, Assessment) else entry for entry in results
+        ]
 
     def score_batch(
         self,

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segae import _core
+from segae.anatomy.table import load_table
 from segae.assessment import Flag, SlicePredictions
 from segae.slices import LabelScan, SlicePlan
 from segae.structures import Structure
@@ -36,15 +37,6 @@ _OUTSIDE_SHARE = 0.2
 # share of its largest one: near a natural end, areas are small and so are the model's errors about them.
 _MISSED_OF_LAST = 0.5
 _MISSED_OF_LARGEST = 0.2
-
-# Structures that come in several pieces, or that a scan cuts into pieces.
-_IN_PIECES = frozenset(
-    "muscle fat abdominal_tissue mediastinal_tissue skin gonads lung costal_cartilages small_bowel colon "
-    "portal_vein_and_splenic_vein pulmonary_vein pulmonary_artery bronchus thyroid_gland face heart_tissue "
-    "kidney_cyst_left kidney_cyst_right".split()
-)
-# Left and right in the name, but near or across the midline in the body.
-_NOT_LATERAL = ("heart", "atrial", "brachiocephalic", "carotid", "thyroid", "vena", "artery")
 
 
 @dataclass(frozen=True)
@@ -179,7 +171,7 @@ def _implausible_volume(scan: LabelScan, mask: Volume, structure: Structure) -> 
 
 
 def _fragmented(scan: LabelScan, mask: Volume, structure: Structure) -> Iterator[Flag]:
-    if structure.name in _IN_PIECES:
+    if structure.name in load_table().in_pieces:
         return
     box = tuple(slice(low, high) for low, high in scan.box.T)
     sizes = _core.component_sizes(mask.array[box], scan.label)
@@ -192,7 +184,7 @@ def _fragmented(scan: LabelScan, mask: Volume, structure: Structure) -> Iterator
 
 
 def _wrong_side(scan: LabelScan, mask: Volume, structure: Structure, probe: ImageProbe) -> Iterator[Flag]:
-    if structure.side is None or any(word in structure.name for word in _NOT_LATERAL):
+    if structure.side is None or structure.name in load_table().near_middle:
         return
     to_left_mm = (scan.centroid[2] - probe.midline_x) * mask.spacing_mm[2]
     wrong_mm = -to_left_mm if structure.side == "left" else to_left_mm

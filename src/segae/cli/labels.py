@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from segae.cli.output import print_table, without_nan
+from segae.cli.engine import add_engine_options, open_engine
+from segae.cli.printing import print_table, without_nan
 from segae.errors import ParameterError
 
 if TYPE_CHECKING:
@@ -20,9 +21,9 @@ if TYPE_CHECKING:
 _COLUMNS = ("structure", "dice", "precision", "recall", "volume_ml", "flags")
 
 
-def add_parser(commands: Any) -> argparse.ArgumentParser:
+def add_parser(commands: Any) -> None:
     """Add `segae labels` to argparse's subparsers; its `run` takes the parsed options and returns the exit code."""
-    command: argparse.ArgumentParser = commands.add_parser(
+    command = commands.add_parser(
         "labels", help="predict the Dice of every structure of a labelmap, or of a folder of masks"
     )
     command.add_argument("image", metavar="CT")
@@ -34,17 +35,16 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
     )
     command.add_argument("--csv", type=Path, help="write the table there instead of printing it")
     command.add_argument("--json", action="store_true", help="print the assessments as JSON")
+    add_engine_options(command)
     command.set_defaults(run=run)
-    return command
 
 
 def run(options: argparse.Namespace) -> int:
     """Assess what is known, and tell what was left out."""
     from segae.datasets.names import Names
-    from segae.engine import Engine
 
     names = Names(options.names)
-    engine = Engine(options.model, options.device, options.threads)
+    engine = open_engine(options)
     labelmap = Path(options.labelmap)
     found = _of_folder(engine, options, names) if _is_mask_folder(labelmap) else _of_file(engine, options, names)
     assessed = {name: entry for name, entry in found.items() if not isinstance(entry, Exception)}
@@ -75,15 +75,21 @@ def _of_file(engine: Any, options: argparse.Namespace, names: Names) -> dict[str
     image, labelmap = load_pair(options.image, options.labelmap, mask_argument="labelmap")
     parts = {Part(mask.structure, mask.labels): mask for mask in masks}
     found = assess_parts(engine, image, labelmap, list(parts))
-    if found.unnamed:
-        values = ", ".join(map(str, sorted(found.unnamed)))
-        print(f"segae: {options.labelmap}: values without a known name were left out: {values}", file=sys.stderr)
+    _tell_unnamed(options.labelmap, found.unnamed, names)
     entries = {part: entry for part, entry in found.entries.items() if entry is not None}
     twice = {part.structure for part in entries if sum(part.structure == other.structure for other in entries) > 1}
     return {
         f"{part.structure} ({parts[part].name})" if part.structure in twice else part.structure: entry
         for part, entry in entries.items()
     }
+
+
+def _tell_unnamed(labelmap: str, unnamed: Mapping[int, int], names: Names) -> None:
+    """Values that occur, and that neither mean a structure nor belong to a name that was told of already."""
+    told = {value for name in names.unknown for value in names.labels.get(name, ())}
+    values = ", ".join(str(value) for value in sorted(unnamed) if value not in told)
+    if values:
+        print(f"segae: {labelmap}: values without a name were left out: {values}", file=sys.stderr)
 
 
 def _nothing_named(options: argparse.Namespace, names: Names) -> str:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from segae.train.sources import MoreScans
 
 
-def add_parsers(commands: Any) -> None:
+def add_parser(commands: Any) -> None:
     """Add both to argparse's subparsers; their `run` takes the parsed options and returns the exit code."""
     command = commands.add_parser("train", help="train a judge on your own scans, and write its model file")
     add_train_options(command)

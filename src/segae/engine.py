@@ -200,7 +200,7 @@ class Engine:
         result = Assessments()
         result.unnamed = {label: scan.voxels for label, scan in scans.items() if label not in named}
         if result.unnamed:
-            _log.warning("labelmap: values without a name were left out: %s", sorted(result.unnamed))
+            _log.info("labelmap: values without a name were left out: %s", sorted(result.unnamed))
         found = self._assess(ct, tasks, flags.probe_image(ct), error_map)
         if not isinstance(volume.array, DeviceVolume):
             names = {task.scan.label: task.structure.name for task in tasks}

@@ -29,12 +29,15 @@ class LabelTable:
         Name -> values of the labelmap that make it up: one, or several for a region.
     meanings : dict
         Name in the data set -> structure, or None for a name to be left out without a word.
+    silent : set of int
+        Values that are named null: to be left out without a word.
     problems : list of str
         Entries that are not understood, one sentence each.
     """
 
     labels: dict[str, tuple[int, ...]] = field(default_factory=dict)
     meanings: dict[str, str | None] = field(default_factory=dict)
+    silent: set[int] = field(default_factory=set)
     problems: list[str] = field(default_factory=list)
 
 
@@ -53,7 +56,10 @@ def read_table(given: Mapping[str, object] | Mapping[int, object] | str | Path, 
     ParameterError
         When the file cannot be read or holds no table.
     """
-    table = given if isinstance(given, Mapping) else read_json(Path(given), argument)
+    try:
+        table = given if isinstance(given, Mapping) else read_json(Path(given), argument)
+    except ParameterError as error:
+        raise ParameterError(f'{error} Expected {{"my liver": "liver", "junk": null}} or {{"1": "liver"}}.') from error
     inner = table.get("labels")  # type: ignore[call-overload]  # of either kind of mapping
     if isinstance(inner, Mapping):
         table = inner
@@ -76,12 +82,9 @@ def read_json(path: Path, argument: str) -> dict[str, object]:
         text = data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
         table = json.loads(text)
     except (OSError, ValueError) as error:
-        raise ParameterError(
-            f"{argument}: {path} cannot be read ({error}). Expected a JSON file such as "
-            f'{{"my liver": "liver", "junk": null}} or {{"1": "liver"}}.'
-        ) from error
+        raise ParameterError(f"{argument}: {path} cannot be read as JSON ({error}).") from error
     if not isinstance(table, dict):
-        raise ParameterError(f'{argument}: {path} holds no table of names; expected {{"1": "liver"}} or the like.')
+        raise ParameterError(f"{argument}: {path} holds no JSON object but {type(table).__name__}; expected {{...}}.")
     return table
 
 
@@ -110,7 +113,9 @@ def _add(found: LabelTable, key: str, value: object) -> None:
     if number is not None:
         if isinstance(value, str) and value.strip() and _as_number(value) is None:
             _add_label(found, value.strip(), (number,))
-        elif value not in (None, ""):
+        elif value is None or value == "":
+            found.silent.add(number)
+        else:
             found.problems.append(f"the label {key!r}: {value!r} is not understood")
         return
     if isinstance(value, list):

@@ -31,8 +31,9 @@ Side = Literal["left", "right"]
 
 _FIRST_EXTRA_ID = 201
 _MIN_SIMILARITY = 0.6
-# Spellings that mean something else in names of files as often: an MR sequence, a subject, a brain atlas, an image axis.
-_SHORT = re.compile(r"(?:[ctls]|th)\d{1,2}|l[av]|r[av]|atlas|axis")
+# Spellings that mean something else in names of files as often: an MR sequence, a subject, a brain atlas, an axis.
+# As `_key` leaves them, without a final s.
+_SHORT = re.compile(r"(?:[ctls]|th)\d{1,2}|l[av]|r[av]|atla|axi")
 _SIDE_WORDS = {"left": "left", "l": "left", "lt": "left", "right": "right", "r": "right", "rt": "right"}
 
 
@@ -183,7 +184,8 @@ def meaning_in_dataset(name: str, used: Sequence[Vocabulary] = ()) -> Structure:
         )
     if known is None and name in unanimous():
         raise UnknownStructureError(
-            f"structure={name!r} means {unanimous()[name]} in some data sets; name the vocabulary or map it if it is meant"
+            f"structure={name!r} means {unanimous()[name]} in some data sets; "
+            f"name the vocabulary or map it if it is meant"
         )
     if said == {None}:
         raise UnknownStructureError(f"structure={name!r} is a label of {used[0].name} that segae has no structure for")

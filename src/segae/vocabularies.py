@@ -80,6 +80,8 @@ def recognise(names: Iterable[str]) -> list[Vocabulary]:
     for vocabulary in vocabularies().values():
         common = used & vocabulary.meanings.keys()
         labels = len(vocabulary.labels) or len(vocabulary.meanings)
-        if len(common) >= max(_FEWEST_OF_A_SMALL_ONE, min(_FEWEST_NAMES, labels)) and (common == used or 2 * len(common) >= labels):
+        if len(common) >= max(_FEWEST_OF_A_SMALL_ONE, min(_FEWEST_NAMES, labels)) and (
+            common == used or 2 * len(common) >= labels
+        ):
             found.append(vocabulary)
     return found

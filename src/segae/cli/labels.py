@@ -86,7 +86,7 @@ def _of_file(engine: Any, options: argparse.Namespace, names: Names) -> dict[str
 
 def _tell_unnamed(labelmap: str, unnamed: Mapping[int, int], names: Names) -> None:
     """Values that occur, and that neither mean a structure nor belong to a name that was told of already."""
-    told = {value for name in names.unknown for value in names.labels.get(name, ())}
+    told = names.silent.union(*(names.labels.get(name, ()) for name in names.unknown))
     values = ", ".join(str(value) for value in sorted(unnamed) if value not in told)
     if values:
         print(f"segae: {labelmap}: values without a name were left out: {values}", file=sys.stderr)
@@ -113,10 +113,9 @@ def _of_folder(engine: Any, options: argparse.Namespace, names: Names) -> dict[s
     if not masks:
         raise ParameterError(_nothing_named(options, names))
     found = engine.assess_masks(options.image, [(mask.structure, mask.path) for mask in masks], on_error="return")
+    twice = {mask.structure for mask in masks if sum(mask.structure == other.structure for other in masks) > 1}
     return {
-        f"{mask.structure} ({mask.path.name})": entry
-        if isinstance(entry, Exception)
-        else entry
+        f"{mask.structure} ({mask.name})" if mask.structure in twice else mask.structure: entry
         for mask, entry in zip(masks, found, strict=True)
     }
 

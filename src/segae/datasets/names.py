@@ -29,23 +29,27 @@ class Names:
     ----------
     labels : dict
         Name -> values of a labelmap, as given; empty where nobody said.
+    silent : set of int
+        Values that the user leaves out without a word.
     problems : list of str
         What of `given` is not understood.
     """
 
     def __init__(self, given: Mapping[str, object] | Mapping[int, str] | str | Path | None = None) -> None:
         self.labels: dict[str, tuple[int, ...]] = {}
+        self.silent: set[int] = set()
         self.problems: list[str] = []
-        self._used: list[Vocabulary] = []
+        self._recognised: dict[frozenset[str], tuple[Vocabulary, ...]] = {}
+        self._used: tuple[Vocabulary, ...] = ()
         self._chosen = isinstance(given, str) and given in vocabularies()
         self._meant: dict[str, str | None] = {}
-        self._known: dict[str, str | None] = {}
+        self._known: dict[tuple[str, tuple[str, ...]], str | None] = {}
         self._unknown: dict[str, tuple[int, str]] = {}
         if given is None or given == _IN_THE_HEADER:
             return
         if self._chosen:
             vocabulary = vocabularies()[str(given)]
-            self._used = [vocabulary]
+            self._used = (vocabulary,)
             self.labels = {name: (value,) for value, name in vocabulary.labels.items()}
         elif given in structures.schemes():
             self.labels = {name: (value,) for value, name in structures.labels(str(given)).items()}
@@ -59,7 +63,7 @@ class Names:
                 f'{{"my liver": "liver", "junk": null}} or {{"1": "liver"}}, or one of {", ".join(_choices())}.'
             )
         table = read_table(given)
-        self.labels, self.problems = table.labels, table.problems
+        self.labels, self.silent, self.problems = table.labels, table.silent, table.problems
         for name, meaning in table.meanings.items():
             try:
                 self._meant[name] = None if meaning is None else structures.get(meaning).name
@@ -73,28 +77,35 @@ class Names:
 
     def recognise(self, used: Iterable[str]) -> None:
         """Look whether all names of the dataset are those of a public one, whose abbreviations then count."""
-        if not self._chosen:
-            self._used = recognise(used)
+        if self._chosen:
+            return
+        names = frozenset(used)
+        if names not in self._recognised:
+            self._recognised[names] = tuple(recognise(names))
+        self._used = self._recognised[names]
 
     def structure(self, name: str) -> str | None:
         """Canonical name of the structure that the dataset calls `name`, None if that is unknown or left out."""
         if name in self._meant:
             return self._meant[name]
-        if name not in self._known:
+        key = name, tuple(vocabulary.name for vocabulary in self._used)
+        if key not in self._known:
             try:
-                self._known[name] = structures.meaning_in_dataset(name, self._used).name
+                self._known[key] = structures.meaning_in_dataset(name, self._used).name
             except UnknownStructureError as error:
-                self._known[name] = None
-                self._unknown[name] = (0, _advice(name, str(error)))
-        if self._known[name] is None:
+                self._known[key] = None
+                self._unknown.setdefault(name, (0, _advice(name, str(error))))
+        if self._known[key] is None:
             count, advice = self._unknown[name]
             self._unknown[name] = (count + 1, advice)
-        return self._known[name]
+        return self._known[key]
 
     def parts(self, path: Path, labels: Mapping[str, Sequence[int]]) -> list[MaskFile]:
-        """The structures of a labelmap whose values `labels` names; those that are not known are left out and counted."""
+        """The structures of a labelmap whose values `labels` names; unknown ones are left out and counted."""
+        before = self._used
         self.recognise(labels)
         known = {name: self.structure(name) for name in labels}
+        self._used = before
         return [
             MaskFile(structure, path, tuple(labels[name]), name, may_be_absent=True)
             for name, structure in known.items()

@@ -51,7 +51,7 @@ def find_numbered(root: Path, names: Names) -> Found | None:
     if not together:
         return None
     description = root / "dataset.json"
-    told = _described(description, problems)
+    told = _described(description)
     channel = _ct_channel(told, problems)
     cases: list[Case] = []
     nnunet = False
@@ -61,7 +61,9 @@ def find_numbered(root: Path, names: Names) -> Found | None:
             found, by_channel = _cases(root, folders.images, folder, channel, labels, names, problems)
             nnunet = nnunet or by_channel
             cases += found
-    layout = "nnU-Net raw" if nnunet else "Medical Segmentation Decathlon" if told else "folders of images and of labels"
+    layout = (
+        "nnU-Net raw" if nnunet else "Medical Segmentation Decathlon" if told else "folders of images and of labels"
+    )
     return Found(layout, root, sorted(cases, key=lambda case: case.id), problems, names.unknown, notes)
 
 
@@ -104,7 +106,7 @@ def _without_channel(base: str) -> str:
     return match[1] if match else base
 
 
-def _described(path: Path, problems: list[str]) -> dict[str, object]:
+def _described(path: Path) -> dict[str, object]:
     if not path.is_file():
         return {}
     try:
@@ -116,7 +118,7 @@ def _described(path: Path, problems: list[str]) -> dict[str, object]:
 def _labels_of(folder: Path, told: dict[str, object], names: Names, problems: list[str]) -> _Labels | None:
     """Name in the dataset -> values; None where only the files themselves may say."""
     for place, description in ((folder / "dataset.json", None), (folder.parent / "dataset.json", told)):
-        table = _described(place, problems) if description is None else description
+        table = _described(place) if description is None else description
         if isinstance(table.get("labels"), dict):
             found = read_table(table, "dataset")
             problems += [f"{place}: {problem}" for problem in found.problems]
@@ -160,7 +162,7 @@ def _cases(
         if base in labels:
             masks = _masks(labels[base], known, names, problems)
             unnamed += not masks and known is None
-        cases.append(Case(_prefix(root, images_folder, folder) + base, images.get(base), tuple(masks)))
+        cases.append(Case(_prefix(root, folder) + base, images.get(base), tuple(masks)))
     if unnamed and not names.unknown:
         problems.insert(0, f"{folder}: nobody says what the values of {unnamed} labelmaps mean; {NO_NAMES}")
     return cases, by_channel
@@ -185,8 +187,8 @@ def _renamed(images: dict[str, Path], labels: dict[str, Path]) -> dict[str, Path
     return {(match[0] if len(match) == 1 else base): labels[base] for base, match in found.items()}
 
 
-def _prefix(root: Path, images: Path, labels: Path) -> str:
-    """What tells the cases of several folders apart: none for the training part, "Ts/" for labelsTs, else the folder."""
+def _prefix(root: Path, labels: Path) -> str:
+    """What tells cases of several folders apart: nothing for the training part, "Ts/" for labelsTs, else the folder."""
     above = labels.parent.relative_to(root).as_posix()
     match = _LABELS.fullmatch(labels.name)
     part = (match[1] or "") if match else labels.name

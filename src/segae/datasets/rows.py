@@ -45,7 +45,9 @@ class Rows:
             data = path.read_bytes()
             text = data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
         except (OSError, ValueError) as error:
-            raise AuditError(f"{argument}: {path} cannot be read as UTF-8 ({error}). Save it as CSV in UTF-8.") from error
+            raise AuditError(
+                f"{argument}: {path} cannot be read as UTF-8 ({error}). Save it as CSV in UTF-8."
+            ) from error
         self._skipped = 0
         first, _, rest = text.partition("\n")
         if re.fullmatch(r'"?sep=.', first.strip().strip('"')):  # Excel's way to name the delimiter

@@ -77,7 +77,11 @@ def _not_there(asked: dict[Path, str]) -> list[str]:
     """Files that the table names and that are not there; asking a network mount waits far more than it works."""
     with ThreadPoolExecutor(_ASKING_THREADS) as pool:
         there = pool.map(Path.exists, asked)
-        return [f"{where}: no such file: {path}" for (path, where), found in zip(asked.items(), there, strict=True) if not found]
+        return [
+            f"{where}: no such file: {path}"
+            for (path, where), found in zip(asked.items(), there, strict=True)
+            if not found
+        ]
 
 
 def _masks(path: Path, cells: dict[str, str], names: Names, where: str, problems: list[str]) -> list[MaskFile]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 import os
 from collections.abc import Iterable
@@ -14,6 +13,7 @@ from typing import Any
 
 from segae.audit.store import load as load_results
 from segae.audit.tables import spreadsheet_cell
+from segae.datasets.rows import Rows
 from segae.errors import AuditError
 
 DECISIONS = "decisions.csv"

@@ -14,7 +14,7 @@ import numpy as np
 
 from segae.assessment import Assessment
 from segae.audit.results import CaseRow, MaskRow, slices_to_json
-from segae.audit.scoring.fingerprint import fingerprint
+from segae.audit.scoring.fingerprint import fingerprint, path_below
 from segae.audit.scoring.reading import Memories, read_masks
 from segae.datasets.case import Case, MaskFile
 from segae.engine import Engine
@@ -87,7 +87,9 @@ def score_case(case: Case, settings: Settings) -> Outcome:
     """
     begin = time.perf_counter()
     engine = open_engine(settings)
-    seen = fingerprint(case, settings.model_sha256)  # before reading: a later change is noticed next time
+    seen = fingerprint(
+        case, settings.model_sha256, Path(settings.root)
+    )  # before reading: a later change is noticed next time
     rows = _Rows(case, settings)
     try:
         _score(case, engine, rows)
@@ -100,7 +102,7 @@ def failed_case(case: Case, settings: Settings, message: str) -> Outcome:
     """What is kept of a case that its worker did not survive."""
     rows = _Rows(case, settings)
     rows.fail_rest(SegaeError(message))
-    return rows.outcome(fingerprint(case, settings.model_sha256), 0.0)
+    return rows.outcome(fingerprint(case, settings.model_sha256, Path(settings.root)), 0.0)
 
 
 def _score(case: Case, engine: Engine, rows: _Rows) -> None:
@@ -224,9 +226,7 @@ class _Rows:
     def _source(self, mask: MaskFile) -> str:
         if not mask.path.name:
             return ""
-        path = mask.path.absolute()
-        root = Path(self._settings.root)
-        told = path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
+        told = path_below(Path(self._settings.root), mask.path)
         return told + ("#" + "+".join(map(str, mask.labels)) if mask.labels else "")
 
 

@@ -26,7 +26,11 @@ from segae.batch import Spacing, in_type_of, load_batch, name_masks
 from segae.device import DeviceVolume
 from segae.errors import ParameterError, SegaeError
 from segae.judging import Task, Verdict, check_places, judge, plan, scan_masks
-from segae.session import Session
+from segae.reference import resolve
+from segae.reference.given import check_not_the_mask
+from segae.reference.opinion import Looked, SecondOpinion
+from segae.reference.resolve import ReferenceRequest
+from segae.session import Session, model_path
 from segae.slices import LabelScan, SlicePlan, label_of_mask, scan_labels
 from segae.structures import Structure
 from segae.threads import run_all
@@ -136,25 +140,49 @@ class Engine:
         axes: str = "zyx",
         label: int | None = None,
         error_map: bool = False,
+        reference: object | None = None,
+        reference_label: int | None = None,
+        reference_reliability: float | None = None,
+        resample_reference: bool = False,
     ) -> Assessment:
         """Predict the quality of a mask, slice by slice, and check its geometry.
 
-        Parameters are those of `score`; `error_map` adds to every slice the mask that the model expects.
+        Parameters are those of `score`, and:
+
+        Parameters
+        ----------
+        error_map : bool
+            Add to every slice the mask that the model expects.
+        reference : None, mask or labelmap, "auto" or "built-in"
+            Masks of another origin, on the image's grid, to weigh beside the judge: see ``docs/reference.md``.
+            "built-in" is the network in the package, "auto" the same where it can help.
+        reference_label : int, optional
+            The structure's value in a reference that is a labelmap.
+        reference_reliability : float, optional
+            Dice that the reference reaches for the structure as a rule; default 0.85.
+        resample_reference : bool
+            Bring a reference on another grid onto the image's, nearest neighbour, instead of raising.
 
         Raises
         ------
         VolumeError, GridMismatchError, UnknownStructureError
         ParameterError
-            For `error_map` with a model that expects no mask.
+            For `error_map` with a model that expects no mask, or one file as mask and reference.
         """
         what = structures.get(structure)
         self._check_error_map(error_map)
+        check_not_the_mask(mask, reference)
         ct, volume = load_pair(image, mask, affine=affine, spacing=spacing, axes=axes)
         check_places([(ct, volume)], self.device)
         task = self._task(ct, volume, what, label)
         if task is None:
             return _empty(what, 1 if label is None else label)
-        return self._assess(ct, [task], flags.probe_image(ct), error_map)[0]
+        probe = flags.probe_image(ct)
+        request = ReferenceRequest(reference, reference_reliability, resample_reference)
+        opinion = self._built_in(request, ct, probe)
+        if request.given:
+            opinion = resolve.of_structure(request, ct, what.name, reference_label, self._session.threads)
+        return _with_opinion(opinion, [task], self._assess(ct, [task], probe, error_map))[0]
 
     def assess_labels(
         self,
@@ -166,6 +194,10 @@ class Engine:
         spacing: Sequence[float] | None = None,
         axes: str = "zyx",
         error_map: bool = False,
+        reference: object | None = "auto",
+        reference_names: Mapping[int, str] | str | None = None,
+        reference_reliability: float | Mapping[str, float] | None = None,
+        resample_reference: bool = False,
     ) -> Assessments:
         """Assess every structure of a labelmap, each by itself and against the others (`segae.anatomy`).
 
@@ -177,6 +209,14 @@ class Engine:
             One integer a structure, 0 for none.
         structures : dict or str
             Value -> name, or "totalsegmentator_v1", "totalsegmentator_v2" or "dap".
+        reference : "auto", "built-in", None, labelmap or dict of masks
+            As in `assess`; also {structure: mask}. By default the built-in one, where it can help.
+        reference_names : dict or str, optional
+            What the values of a reference mean; default: `structures`.
+        reference_reliability : float or dict, optional
+            As in `assess`, for all structures or by name.
+        resample_reference : bool
+            As in `assess`.
 
         Returns
         -------
@@ -189,6 +229,7 @@ class Engine:
         """
         named = _named_values(structures)
         self._check_error_map(error_map)
+        check_not_the_mask(labelmap, reference)
         ct, volume = load_pair(image, labelmap, affine=affine, spacing=spacing, axes=axes, mask_argument="labelmap")
         check_places([(ct, volume)], self.device)
         scans = scan_labels(volume.array, "labelmap", self._session.threads)
@@ -201,7 +242,14 @@ class Engine:
         result.unnamed = {label: scan.voxels for label, scan in scans.items() if label not in named}
         if result.unnamed:
             _log.info("labelmap: values without a name were left out: %s", sorted(result.unnamed))
-        found = self._assess(ct, tasks, flags.probe_image(ct), error_map)
+        probe = flags.probe_image(ct)
+        request = ReferenceRequest(reference, reference_reliability, resample_reference)
+        opinion = self._built_in(request, ct, probe)
+        if request.given:
+            theirs = named if reference_names is None else _named_values(reference_names)
+            values = {value: known.name for value, known in theirs.items()}
+            opinion = resolve.of_labelmap(request, ct, values, self._session.threads)
+        found = _with_opinion(opinion, tasks, self._assess(ct, tasks, probe, error_map))
         if not isinstance(volume.array, DeviceVolume):
             names = {task.scan.label: task.structure.name for task in tasks}
             scene = anatomy.Scene.of_labelmap(volume, names, self._session.threads)
@@ -219,6 +267,10 @@ class Engine:
         axes: str = "zyx",
         error_map: bool = False,
         on_error: Literal["raise", "return"] = "raise",
+        reference: object | None = "auto",
+        reference_names: Mapping[int, str] | str | None = None,
+        reference_reliability: float | Mapping[str, float] | None = None,
+        resample_reference: bool = False,
     ) -> list[Assessment | SegaeError]:
         """Assess many masks of one image, one file a structure: the image is read once, the network sees them together.
 
@@ -233,7 +285,9 @@ class Engine:
             next is drawn: memory stays that of one mask, and its array may be filled again.
         on_error : "raise" or "return"
             What becomes of a mask that cannot be assessed: its error is raised, or stands in the list in its place.
-            Errors of the image are always raised.
+            Errors of the image and of the reference are always raised.
+        reference, reference_names, reference_reliability, resample_reference
+            As in `assess_labels`; a labelmap needs `reference_names`.
 
         Returns
         -------
@@ -254,11 +308,20 @@ class Engine:
         results: list[Assessment | SegaeError] = []
         waiting: list[tuple[int, Task]] = []
         together = anatomy.MaskCollector()
+        request = ReferenceRequest(reference, reference_reliability, resample_reference)
+        opinion = self._built_in(request, ct, probe)
+        if request.given:
+            named = {} if reference_names is None else _named_values(reference_names)
+            values = {value: known.name for value, known in named.items()}
+            opinion = resolve.of_labelmap(request, ct, values, self._session.threads)
+        looked: dict[int, Looked] = {}
 
         def assess_waiting() -> None:
             tasks = [task for _, task in waiting]
-            for (place, _), assessment in zip(waiting, self._assess(ct, tasks, probe, error_map), strict=True):
+            for (place, task), assessment in zip(waiting, self._assess(ct, tasks, probe, error_map), strict=True):
                 results[place] = assessment
+                if opinion is not None:
+                    looked[place] = opinion.look(task.mask, task.scan, task.structure.name)
             waiting.clear()
 
         for name, mask in masks.items() if isinstance(masks, Mapping) else masks:
@@ -280,6 +343,10 @@ class Engine:
             if sum(len(task.plan.index) for _, task in waiting) >= _TOGETHER:
                 assess_waiting()
         assess_waiting()
+        if opinion is not None:
+            pairs = [(cast("Assessment", results[place]), seen) for place, seen in looked.items()]
+            for place, entry in zip(looked, opinion.conclude(pairs), strict=True):
+                results[place] = entry
         findings = anatomy.check(together.scene(self._session.threads))
         return [
             anatomy.add_findings([entry], findings)[0] if isinstance(entry, Assessment) else entry for entry in results
@@ -355,6 +422,16 @@ class Engine:
             scores[i] = self._dice(task, verdict)
         return in_type_of(scores if named is None else scores.reshape(-1, columns), masks)
 
+    def _built_in(self, request: ReferenceRequest, image: Volume, probe: flags.ImageProbe) -> SecondOpinion | None:
+        return resolve.built_in(
+            request,
+            image,
+            self.device,
+            self._session.threads,
+            packaged_judge=self._session.path == model_path("default"),
+            is_ct=flags.is_ct(probe),
+        )
+
     def _check_error_map(self, error_map: bool) -> None:
         if error_map and not self.expects_masks:
             raise ParameterError("error_map: this model puts out no expected mask; use error_map=False.")
@@ -378,10 +455,11 @@ class Engine:
         for task, verdict in zip(tasks, judge(tasks, self._session, error_map=error_map), strict=True):
             mask, name = task.mask, task.structure.name
             _, precision, recall = aggregate(verdict.slices)
+            dice = self._dice(task, verdict)
             assessments.append(
                 Assessment(
                     structure=name,
-                    dice=self._dice(task, verdict),
+                    dice=dice,
                     precision=float("nan") if dice_only else precision,
                     recall=float("nan") if dice_only else recall,
                     raw=float(verdict.raw[task.plan.area > 0].mean()),
@@ -392,9 +470,18 @@ class Engine:
                         image, mask, task.scan, task.plan, verdict.slices, task.structure, probe, name in card.trained
                     ),
                     centroid_mm=_from_centre_mm(mask, task.scan),
+                    judge_dice=dice,
                 )
             )
         return assessments
+
+
+def _with_opinion(opinion: SecondOpinion | None, tasks: Sequence[Task], found: list[Assessment]) -> list[Assessment]:
+    """Weigh what a reference says of masks that are all at hand."""
+    if opinion is None:
+        return found
+    looked = [opinion.look(task.mask, task.scan, task.structure.name) for task in tasks]
+    return opinion.conclude(list(zip(found, looked, strict=True)))
 
 
 def _only_box(mask: Volume, scan: LabelScan) -> Volume:

@@ -72,6 +72,11 @@ def probe_image(image: Volume) -> ImageProbe:
     return ImageProbe(float(low), float(high), midline)
 
 
+def is_ct(probe: ImageProbe) -> bool:
+    """Whether an image's range is that of a CT in HU."""
+    return not any(_not_ct(probe))
+
+
 def empty_flag(label: int) -> Flag:
     """For a mask without voxels."""
     return Flag("empty", f"No voxel has the value {label}.")

@@ -6,7 +6,6 @@ import argparse
 import csv
 import json
 import logging
-import math
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -76,7 +75,7 @@ def _add_score(commands: _Commands) -> None:
 def _score(options: argparse.Namespace) -> int:
     assessment = _engine(options).assess(options.image, options.mask, options.structure, label=options.label)
     if options.json:
-        print(json.dumps(_without_nan(assessment.to_dict()), indent=2))
+        print(json.dumps(assessment.to_dict(), indent=2, allow_nan=False))
         return 0
     print(f"{assessment.structure}: predicted Dice {assessment.dice:.3f}")
     print(f"  precision {assessment.precision:.3f}, recall {assessment.recall:.3f}, {assessment.volume_ml:.1f} ml")
@@ -107,7 +106,7 @@ def _labels(options: argparse.Namespace) -> int:
     names = read_label_names(options.names, options.labelmap)
     found = _engine(options).assess_labels(options.image, options.labelmap, names)
     if options.json:
-        print(json.dumps(_without_nan({name: entry.to_dict() for name, entry in found.items()}), indent=2))
+        print(json.dumps({name: entry.to_dict() for name, entry in found.items()}, indent=2, allow_nan=False))
         return 0
     rows = [
         (a.structure, f"{a.dice:.4f}", f"{a.precision:.4f}", f"{a.recall:.4f}", f"{a.volume_ml:.2f}",
@@ -207,12 +206,3 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     widths = [max(len(row[i]) for row in (header, *rows)) for i in range(len(header))]
     for row in (header, *rows):
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-
-
-def _without_nan(value: Any) -> Any:
-    """JSON knows no nan: null says the same and every reader takes it."""
-    if isinstance(value, dict):
-        return {key: _without_nan(entry) for key, entry in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_without_nan(entry) for entry in value]
-    return None if isinstance(value, float) and math.isnan(value) else value

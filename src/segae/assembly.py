@@ -13,8 +13,9 @@ from segae.assessment import Assessment, ExpectedMask, SliceScore, aggregate, ca
 from segae.device import DeviceVolume
 from segae.errors import NotCTWarning
 from segae.judging import Task, Verdict
+from segae.label_scan import LabelScan
 from segae.recipe import ModelCard
-from segae.slices import LabelScan, SlicePlan
+from segae.slices import SlicePlan
 from segae.structures import Structure
 from segae.volume import Volume
 from segae.warn import warn_assumed, warn_user

@@ -26,7 +26,9 @@ class Flag:
     """Something that a look at the geometry shows, whatever the network says.
 
     `name` is one of: empty, touches_border, fragmented, wrong_side, implausible_volume, not_ct, truncated, gaps,
-    untrained_structure, non_finite, outside_body, orientation_assumed. `detail` says what was seen, in one sentence.
+    untrained_structure, non_finite, outside_body, orientation_assumed; or, across the structures of a scan, one of
+    `segae.anatomy`: out_of_order, wrong_level, side_swapped, situs_inversus, overlaps, missing_part, merged, misplaced.
+    `detail` is one sentence that says what was seen.
     """
 
     name: str
@@ -108,7 +110,8 @@ class Assessment:
     structure : str
         Canonical name.
     dice : float
-        Predicted 3D Dice in [0, 1], calibrated; nan for an empty mask.
+        Predicted 3D Dice in [0, 1], calibrated; nan for an empty mask. Where the other structures of the scan show for
+        certain that the mask bears another structure's name, or covers two, it falls to what that leaves at most.
     precision, recall : float
         Predicted, in [0, 1]: low precision, the mask is too large; low recall, it is too small. nan for models that
         predict Dice only.

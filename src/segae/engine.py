@@ -13,10 +13,11 @@ from typing import Any, Literal, cast
 import numpy as np
 import numpy.typing as npt
 
-from segae import structures
+from segae import anatomy, structures
 from segae.assembly import Probes, assembled, empty, only_box, predicted_dice, warn_of
 from segae.assessment import Assessment, Assessments
 from segae.batch import Affines, Spacing, in_type_of, load_batch, name_masks
+from segae.device import DeviceVolume
 from segae.errors import ParameterError, SegaeError
 from segae.judging import Task, check_places, judge, plan
 from segae.masks import label_of_mask, read_labelmap, read_mask, read_masks
@@ -161,7 +162,7 @@ class Engine:
         axes: str = "zyx",
         error_map: bool = False,
     ) -> Assessments:
-        """Assess every structure of a labelmap, in one pass over it.
+        """Assess every structure of a labelmap, each by itself and against the others (`segae.anatomy`).
 
         Parameters
         ----------
@@ -195,8 +196,12 @@ class Engine:
         result.unnamed = {label: scan.voxels for label, scan in scans.items() if label not in named}
         if result.unnamed:
             _log.warning("labelmap: values without a name were left out: %s", sorted(result.unnamed))
-        for assessment in self._assess(tasks, error_map):
-            result[assessment.structure] = assessment
+        found = self._assess(tasks, error_map)
+        if not isinstance(volume.array, DeviceVolume):
+            names = {task.scan.label: task.structure.name for task in tasks}
+            scene = anatomy.Scene.of_labelmap(volume, names, self._session.threads)
+            found = anatomy.add_findings(found, anatomy.check(scene))
+        result.update((assessment.structure, assessment) for assessment in found)
         return result
 
     def assess_masks(
@@ -211,6 +216,8 @@ class Engine:
         on_error: Literal["raise", "return"] = "raise",
     ) -> list[Assessment | SegaeError]:
         """Assess many masks of one image, one file a structure: the image is read once, the network sees them together.
+
+        Masks are compared with each other too (`segae.anatomy`); of several of one structure the first is.
 
         Parameters
         ----------
@@ -241,6 +248,7 @@ class Engine:
         probes = Probes()
         results: list[Assessment | SegaeError] = []
         waiting: list[tuple[int, Task]] = []
+        together = anatomy.MaskCollector()
 
         def assess_waiting() -> None:
             tasks = [task for _, task in waiting]
@@ -261,11 +269,16 @@ class Engine:
                 continue
             results.append(empty(what, 1))
             if task is not None:
+                if not isinstance(volume.array, DeviceVolume):
+                    together.add(task.mask, what.name, task.scan.label, self._session.threads)
                 waiting.append((len(results) - 1, replace(task, mask=only_box(task.mask, task.scan))))
             if sum(len(task.plan.index) for _, task in waiting) >= _TOGETHER:
                 assess_waiting()
         assess_waiting()
-        return results
+        findings = anatomy.check(together.scene(self._session.threads))
+        return [
+            anatomy.add_findings([entry], findings)[0] if isinstance(entry, Assessment) else entry for entry in results
+        ]
 
     def score_batch(
         self,

@@ -13,10 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from segae import _core
+from segae.anatomy.table import load_table
 from segae.assessment import Flag, SlicePredictions
-from segae.gaps import IN_PIECES, regular_gaps
+from segae.gaps import regular_gaps
 from segae.hu_range import why_no_ct
-from segae.slices import LabelScan, SlicePlan
+from segae.label_scan import LabelScan
+from segae.slices import SlicePlan
 from segae.structures import Structure
 from segae.volume import Volume
 
@@ -34,9 +36,6 @@ _OUTSIDE_SHARE = 0.2
 # share of its largest one: near a natural end, areas are small and so are the model's errors about them.
 _MISSED_OF_LAST = 0.5
 _MISSED_OF_LARGEST = 0.2
-
-# Left and right in the name, but near or across the midline in the body.
-_NOT_LATERAL = ("heart", "atrial", "brachiocephalic", "carotid", "thyroid", "vena", "artery")
 
 
 @dataclass(frozen=True)
@@ -197,7 +196,7 @@ def _implausible_volume(scan: LabelScan, mask: Volume, structure: Structure) -> 
 
 
 def _fragmented(scan: LabelScan, mask: Volume, structure: Structure) -> Iterator[Flag]:
-    if structure.name in IN_PIECES:
+    if structure.name in load_table().in_pieces:
         return
     box = tuple(slice(low, high) for low, high in scan.box.T)
     sizes = _core.component_sizes(mask.array[box], scan.label)
@@ -210,7 +209,7 @@ def _fragmented(scan: LabelScan, mask: Volume, structure: Structure) -> Iterator
 
 
 def _wrong_side(scan: LabelScan, mask: Volume, structure: Structure, probe: ImageProbe) -> Iterator[Flag]:
-    if structure.side is None or any(word in structure.name for word in _NOT_LATERAL):
+    if structure.side is None or structure.name in load_table().near_middle:
         return
     to_left_mm = (scan.centroid[2] - probe.midline_x) * mask.spacing_mm[2]
     wrong_mm = -to_left_mm if structure.side == "left" else to_left_mm

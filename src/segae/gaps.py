@@ -13,12 +13,6 @@ from segae.label_scan import LabelScan
 
 Bool = npt.NDArray[np.bool_]
 
-# Structures that come in several pieces, or that a scan cuts into pieces.
-IN_PIECES = frozenset(
-    "muscle fat abdominal_tissue mediastinal_tissue skin gonads lung costal_cartilages small_bowel colon "
-    "portal_vein_and_splenic_vein pulmonary_vein pulmonary_artery bronchus thyroid_gland face heart_tissue "
-    "kidney_cyst_left kidney_cyst_right".split()
-)
 # So many gaps of one length are a pattern: somebody drew every n-th slice.
 _REGULAR = 3
 # What lies beyond a gap and holds less of the mask than this is a crumb, not the rest of the structure.

@@ -11,12 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from segae import _core
+from segae.anatomy.table import load_table
 from segae.assessment import SlicePredictions
 from segae.device import DeviceVolume
 from segae.errors import DeviceError
-from segae.gaps import IN_PIECES
+from segae.label_scan import LabelScan
 from segae.session import Session
-from segae.slices import Float64, Int64, LabelScan, SlicePlan, cut, cut_on_device, plan_slices
+from segae.slices import Float64, Int64, SlicePlan, cut, cut_on_device, plan_slices
 from segae.structures import Structure
 from segae.threads import run_all
 from segae.volume import Volume
@@ -106,7 +107,7 @@ def _place(volume: Volume) -> str:
 
 def plan(image: Volume, mask: Volume, structure: Structure, scan: LabelScan, session: Session, threads: int) -> Task:
     """Choose the slices of one structure as the model's recipe says."""
-    in_pieces = structure.name in IN_PIECES
+    in_pieces = structure.name in load_table().in_pieces
     chosen = plan_slices(mask.array, scan, session.card.recipe, mask.spacing_mm, threads, in_pieces=in_pieces)
     return Task(image, mask, structure, scan, chosen)
 

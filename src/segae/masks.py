@@ -12,7 +12,7 @@ from segae import _core
 from segae.device import DeviceVolume
 from segae.errors import ParameterError, VolumeError
 from segae.frame import Array, Volume
-from segae.slices import LabelScan
+from segae.label_scan import LabelScan
 from segae.threads import run_all
 from segae.whole_numbers import labels_of_numbers, mask_of_two
 

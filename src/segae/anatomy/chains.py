@@ -1,0 +1,262 @@
+"""Sequences: vertebrae along the spine's own curve, ribs along each side.
+
+The elements of a chain are put in order of their places. Dynamic programming then finds the numbers, rising along the
+chain, that agree best with the distances between neighbours and with the names that the labels give: so two that are
+exchanged, or a run that is numbered one too high, are renamed at less cost than distances would have to be stretched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+
+from segae.anatomy.findings import HOLDS_TWO, WRONG_NAME, Finding, spoken
+from segae.anatomy.parts import Part
+from segae.anatomy.table import Table
+
+Float64 = npt.NDArray[np.float64]
+
+# Spread of the logarithm of a distance against the table's, and what no distance costs more than.
+_DISTANCE_SD = 0.17
+_MOST_FOR_DISTANCE = 20.0
+# What a name costs that differs from the label's: one that another label has, one that none has.
+_RENAMED, _NEW_NAME = 2.0, 5.0
+# People differ in the number of elements there.
+_VARIANT = 2.0
+_SIZES = (0.75, 1.35)
+# An element of which the scan may hide the end that counts.
+_NEAR_CUT_MM = 25.0
+# A single label covers two elements when it has so many times its neighbours' volume.
+_TWO_VOLUMES = 1.6
+_MOST_MISSING = 0.34
+
+
+@dataclass(frozen=True)
+class Element:
+    """One of a chain: its name, number in the chain, and place along z, y, x in mm."""
+
+    name: str
+    number: int
+    place: Float64
+
+
+@dataclass(frozen=True)
+class Chain:
+    """The elements of a chain that lie in the scan, from head to feet.
+
+    Attributes
+    ----------
+    names : list of str
+        Of the whole chain.
+    elements : list of Element
+    numbers : list of int
+        Those that agree best with places and labels.
+    size : float
+        Distances against the table's.
+    """
+
+    names: list[str]
+    elements: list[Element]
+    numbers: list[int]
+    size: float
+
+
+def place_in_chain(part: Part) -> Float64:
+    """What stands for an element: a rib's back, which hangs on the spine, or a vertebra's middle."""
+    return part.back if part.name.startswith("rib_") else part.middle
+
+
+def read_chain(names: Sequence[str], parts: dict[str, Part], table: Table) -> Chain:
+    """Find a chain's elements and number them."""
+    elements = [
+        Element(name, number, place_in_chain(parts[name]))
+        for number, name in enumerate(names)
+        if name in parts and _seen(parts[name])
+    ]
+    # Where the spine is steep its elements follow each other downwards, above the shoulders backwards as well.
+    elements.sort(key=lambda element: -element.place[0] + 0.5 * element.place[1])
+    steps = np.array([table.steps[pair].value for pair in pairwise(names)])
+    along = np.concatenate([[0.0], np.cumsum(steps)])
+    apart = [float(np.linalg.norm(b.place[:2] - a.place[:2])) for a, b in pairwise(elements)]
+    ratios = [
+        distance / (along[b.number] - along[a.number])
+        for a, b, distance in zip(elements, elements[1:], apart, strict=False)
+        if b.number > a.number
+    ]
+    size = float(np.clip(np.median(ratios), *_SIZES)) if len(ratios) >= 3 else 1.0
+    variable = [i + 1 for i, pair in enumerate(pairwise(names)) if pair in table.variable_ends]
+    return Chain(list(names), elements, _number(elements, apart, along * size, variable), size)
+
+
+def _seen(part: Part) -> bool:
+    """Whether the scan shows the place that counts."""
+    if not part.name.startswith("rib_"):
+        return not part.cut[:, 0].any()
+    height = (part.grid.shape[0] - 1) * part.grid.step_mm[0]
+    place = part.back[0]
+    return not (part.cut[0, 0] and place < _NEAR_CUT_MM) and not (part.cut[1, 0] and place > height - _NEAR_CUT_MM)
+
+
+def _number(elements: Sequence[Element], apart: Sequence[float], along: Float64, variable: Sequence[int]) -> list[int]:
+    """Rising numbers of least cost."""
+    if not elements:
+        return []
+    n = len(along)
+    present = np.isin(np.arange(n), [element.number for element in elements])
+    own = np.array([np.where(np.arange(n) == e.number, 0.0, np.where(present, _RENAMED, _NEW_NAME)) for e in elements])
+    expected = along[None, :] - along[:, None]  # from number i to number j
+    rising = np.triu(np.ones((n, n), bool), 1)
+    cost, came = own[0].copy(), []
+    for distance, names in zip(apart, own[1:], strict=True):
+        step = _stretch(distance, expected, rising)
+        for first in variable:  # one element less, or one more, before number `first`
+            across = rising & (np.arange(n)[:, None] < first) & (np.arange(n)[None, :] >= first)
+            one = along[first] - along[first - 1]
+            for other in (expected - one, expected + one):
+                step = np.where(across, np.minimum(step, _stretch(distance, other, across) + _VARIANT), step)
+        total = cost[:, None] + step
+        came.append(total.argmin(axis=0))
+        cost = total.min(axis=0) + names
+    numbers = [int(cost.argmin())]
+    for back in reversed(came):
+        numbers.append(int(back[numbers[-1]]))
+    return numbers[::-1]
+
+
+def _stretch(distance: float, expected: Float64, allowed: npt.NDArray[np.bool_]) -> Float64:
+    ratio = max(distance, 1.0) / np.maximum(expected, 1.0)
+    cost = np.minimum((np.log(ratio) / _DISTANCE_SD) ** 2, _MOST_FOR_DISTANCE)
+    return np.where(allowed, cost, np.inf)
+
+
+def check_chain(chain: Chain, parts: dict[str, Part]) -> list[Finding]:
+    """Findings on one chain: `out_of_order`, `missing_part`, `merged`."""
+    really = {
+        element.name: chain.names[number]
+        for element, number in zip(chain.elements, chain.numbers, strict=True)
+        if number != element.number
+    }
+    return [*_renamed(chain, really), *_gaps(chain, parts, set(really))]
+
+
+def _renamed(chain: Chain, really: dict[str, str]) -> list[Finding]:
+    found = []
+    left = dict(really)
+    enough = len(chain.elements) - len(really) >= 2
+    for name, other in really.items():
+        if name in left and left.get(other) == name:
+            del left[name], left[other]
+            upper, lower = sorted((name, other), key=chain.names.index)
+            found.append(
+                Finding(
+                    "out_of_order",
+                    f"{spoken(upper)} and {spoken(lower)} are exchanged: {spoken(lower)} lies above {spoken(upper)}.",
+                    (upper, lower),
+                    {upper: lower, lower: upper},
+                    certain=enough,
+                    ceiling=WRONG_NAME,
+                )
+            )
+    for run, shift in _runs(chain, left):
+        first, last = spoken(run[0]), spoken(run[-1])
+        which = f"{first} is" if len(run) == 1 else f"{first} to {last} are"
+        by = {1: "one", 2: "two"}.get(abs(shift), str(abs(shift)))
+        places = ", ".join(spoken(left[name]) for name in (run if len(run) < 3 else [run[0]]))
+        found.append(
+            Finding(
+                "out_of_order",
+                f"{which} numbered {by} too {'high' if shift > 0 else 'low'}: {first} lies in the place of {places}.",
+                tuple(run),
+                {name: left[name] for name in run},
+                certain=enough and len(chain.elements) >= 2 * len(run) + 2,
+                ceiling=WRONG_NAME,
+            )
+        )
+    return found
+
+
+def _runs(chain: Chain, really: dict[str, str]) -> list[tuple[list[str], int]]:
+    """Renamed elements that follow each other with one shift of their numbers."""
+    found: list[tuple[list[str], int]] = []
+    before = -2
+    for i, (element, number) in enumerate(zip(chain.elements, chain.numbers, strict=True)):
+        if element.name not in really:
+            continue
+        shift = element.number - number
+        if found and i == before + 1 and found[-1][1] == shift:
+            found[-1][0].append(element.name)
+        else:
+            found.append(([element.name], shift))
+        before = i
+    return found
+
+
+def _gaps(chain: Chain, parts: dict[str, Part], renamed: set[str]) -> list[Finding]:
+    """Numbers that nothing has, between others."""
+    labelled = [number for number, name in enumerate(chain.names) if name in parts]
+    if len(labelled) < 3 or not chain.numbers:
+        return []
+    # What the scan's border cuts keeps the number of its label.
+    seen = {element.name for element in chain.elements}
+    taken = set(chain.numbers) | {number for number in labelled if chain.names[number] not in seen}
+    missing = [number for number in range(min(taken), max(taken)) if number not in taken]
+    if len(missing) > _MOST_MISSING * (max(taken) - min(taken)):
+        return []  # such labels were made for some of the elements only
+    found = []
+    by_number = {number: element.name for number, element in zip(chain.numbers, chain.elements, strict=True)}
+    for number in missing:
+        above, below = by_number.get(number - 1), by_number.get(number + 1)
+        if above is None or below is None:
+            continue
+        name = chain.names[number]
+        double = [
+            side
+            for side, beyond in ((above, number - 2), (below, number + 2))
+            if _covers_two(parts[side], [parts[by_number[i]] for i in (beyond,) if i in by_number], parts, above, below)
+        ]
+        if len(double) == 1:
+            found.append(
+                Finding(
+                    "merged",
+                    f"{spoken(double[0])} covers {spoken(name)} as well, which has no label.",
+                    (double[0],),
+                    {double[0]: name},
+                    certain=not renamed,
+                    ceiling=HOLDS_TWO,
+                )
+            )
+        elif _room(chain, above, below):
+            found.append(
+                Finding(
+                    "missing_part",
+                    f"{spoken(name)} has no label between {spoken(above)} and {spoken(below)}.",
+                    (above, below),
+                    {},
+                )
+            )
+    return found
+
+
+def _covers_two(part: Part, beyond: list[Part], parts: dict[str, Part], above: str, below: str) -> bool:
+    other = parts[below] if part.name == above else parts[above]
+    usual = float(np.mean([p.volume_ml for p in (*beyond, other)]))
+    return part.volume_ml > _TWO_VOLUMES * usual
+
+
+def _room(chain: Chain, above: str, below: str) -> bool:
+    """Whether two elements lie so far apart that another one fits between them."""
+    places = {element.name: element for element in chain.elements}
+    apart = float(np.linalg.norm(places[below].place[:2] - places[above].place[:2]))
+    around = [
+        float(np.linalg.norm(b.place[:2] - a.place[:2])) / max(1, nb - na)
+        for (a, na), (b, nb) in zip(
+            zip(chain.elements, chain.numbers, strict=True),
+            list(zip(chain.elements, chain.numbers, strict=True))[1:],
+            strict=False,
+        )
+    ]
+    return apart > 1.4 * float(np.median(around))

@@ -1,0 +1,194 @@
+"""What one pass over a scan's labels tells of each structure, and of every pair of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from segae import _core
+from segae.volume import Volume
+
+Float64 = npt.NDArray[np.float64]
+Int64 = npt.NDArray[np.int64]
+Moments = tuple[Int64, Int64, Int64]
+
+# Rows and slices are skipped to about this distance: anatomy across structures is a matter of centimetres.
+_ROW_MM = 2.0
+# The hindmost part of a structure; of a rib, where it hangs on the spine.
+_BACK_MM = 15.0
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The lattice on which structures were looked at: `shape` and `step_mm` along z, y, x (LPS)."""
+
+    shape: tuple[int, int, int]
+    step_mm: tuple[float, float, float]
+
+    @property
+    def voxel_ml(self) -> float:
+        """Volume that a sample stands for."""
+        return float(np.prod(self.step_mm)) / 1000
+
+
+@dataclass(frozen=True)
+class Part:
+    """One structure: where it lies, in mm from the middle of the scan's first voxel, and what course it takes.
+
+    Attributes
+    ----------
+    name : str
+        Canonical name.
+    grid : Grid
+    moments : three int64 arrays [extent, 3]
+        In each slice along z, y, x: voxels, and the sums of their indices along the other two axes.
+    """
+
+    name: str
+    grid: Grid
+    moments: Moments
+
+    @cached_property
+    def voxels(self) -> int:
+        """On the grid."""
+        return int(self.moments[0][:, 0].sum())
+
+    @property
+    def volume_ml(self) -> float:
+        """Of the whole."""
+        return self.voxels * self.grid.voxel_ml
+
+    @cached_property
+    def centre(self) -> Float64:
+        """Mean place along z, y, x."""
+        along_z = np.arange(self.grid.shape[0]) @ self.moments[0][:, 0]
+        sums = np.array([along_z, self.moments[0][:, 1].sum(), self.moments[0][:, 2].sum()], np.float64)
+        return sums / self.voxels * self.grid.step_mm
+
+    def quantile(self, axis: int, share: float) -> float:
+        """Place along an axis (0 z, 1 y, 2 x) before which a share of the voxels lies."""
+        below = np.cumsum(self.moments[axis][:, 0])
+        return float(np.searchsorted(below, share * below[-1])) * self.grid.step_mm[axis]
+
+    @cached_property
+    def middle(self) -> Float64:
+        """Median place along z, y, x: scattered voxels do not move it."""
+        return np.array([self.quantile(axis, 0.5) for axis in range(3)])
+
+    @cached_property
+    def extent(self) -> Float64:
+        """Length along z, y, x of all but the first and the last twentieth of the voxels."""
+        return np.array([self.quantile(axis, 0.95) - self.quantile(axis, 0.05) for axis in range(3)])
+
+    @cached_property
+    def box(self) -> Float64:
+        """[2, 3]: middle of the first and of the last voxel along z, y, x."""
+        filled = [np.flatnonzero(moments[:, 0]) for moments in self.moments]
+        return np.array([[places[0], places[-1]] for places in filled], np.float64).T * self.grid.step_mm
+
+    @cached_property
+    def cut(self) -> npt.NDArray[np.bool_]:
+        """[2, 3]: whether the structure reaches the scan's first, last slice along z, y, x."""
+        last = (np.array(self.grid.shape) - 1) * self.grid.step_mm
+        near = 1.01 * np.array(self.grid.step_mm)
+        return np.stack([self.box[0] < near, self.box[1] > last - near])
+
+    @cached_property
+    def back(self) -> Float64:
+        """Mean place of the hindmost 15 mm, along z, y, x."""
+        counts = self.moments[1][:, 0]
+        reach = max(1, round(_BACK_MM / self.grid.step_mm[1]))
+        last = int(np.flatnonzero(counts)[-1])
+        chosen = slice(max(0, last - reach + 1), last + 1)
+        n = counts[chosen].sum()
+        y = (np.arange(self.grid.shape[1])[chosen] * counts[chosen]).sum()
+        z, x = self.moments[1][chosen, 1].sum(), self.moments[1][chosen, 2].sum()
+        place: Float64 = np.array([z, y, x], np.float64) / n * self.grid.step_mm
+        return place
+
+    def share_beyond(self, axis: int, place_mm: float) -> float:
+        """Share of the voxels that lie beyond a place along an axis (0 z, 1 y, 2 x)."""
+        counts = self.moments[axis][:, 0]
+        return float(counts[np.arange(len(counts)) * self.grid.step_mm[axis] > place_mm].sum() / counts.sum())
+
+
+@dataclass(frozen=True)
+class Scene:
+    """All structures of a scan.
+
+    Attributes
+    ----------
+    parts : dict name -> Part
+    overlap_ml : dict (name, name) -> float
+        Volume that both hold; pairs that share some, names in alphabetical order.
+    contact_mm2 : dict (name, name) -> float
+        Area where they touch; pairs that touch, likewise.
+    """
+
+    parts: dict[str, Part]
+    overlap_ml: dict[tuple[str, str], float] = field(default_factory=dict)
+    contact_mm2: dict[tuple[str, str], float] = field(default_factory=dict)
+
+    @staticmethod
+    def of_labelmap(labelmap: Volume, named: Mapping[int, str], threads: int) -> Scene:
+        """Look at a labelmap; `named` is value -> canonical name."""
+        thin, grid = _thinned(labelmap)
+        runs = _core.runs(thin, list(named), threads)
+        return _scene([runs], list(named.values()), grid, threads)
+
+
+class MaskCollector:
+    """Masks of one grid, taken one by one: of each only its runs are kept. The first of a structure counts."""
+
+    def __init__(self) -> None:
+        self._runs: dict[str, Int64] = {}
+        self._grid: Grid | None = None
+
+    def add(self, mask: Volume, name: str, label: int, threads: int) -> None:
+        """Take a mask, those voxels of a volume that hold the label."""
+        if name not in self._runs:
+            thin, self._grid = _thinned(mask)
+            self._runs[name] = _core.runs(thin, [label], threads)
+            self._runs[name][:, 0] = len(self._runs) - 1
+
+    def scene(self, threads: int) -> Scene:
+        """All that were taken."""
+        if self._grid is None:
+            return Scene({})
+        return _scene(list(self._runs.values()), list(self._runs), self._grid, threads)
+
+
+def _thinned(volume: Volume) -> tuple[npt.NDArray[Any], Grid]:
+    """A view of every n-th slice and row, and its grid."""
+    z, y, x = volume.spacing_mm
+    every = [max(1, int(_ROW_MM / spacing)) for spacing in (z, y)]
+    thin = volume.array[:: every[0], :: every[1]]
+    return thin, Grid((thin.shape[0], thin.shape[1], thin.shape[2]), (z * every[0], y * every[1], x))
+
+
+def _scene(runs: Sequence[Int64], names: Sequence[str], grid: Grid, threads: int) -> Scene:
+    if not names:
+        return Scene({})
+    found = _core.relations(runs, grid.shape, len(names), threads)
+    moments = found["moments"]
+    parts = {
+        name: Part(name, grid, (moments[0][i], moments[1][i], moments[2][i]))
+        for i, name in enumerate(names)
+        if moments[0][i, :, 0].any()
+    }
+    z, y, x = grid.step_mm
+    contact_mm2 = found["contact"] @ np.array([y * x, z * x, z * y])
+    return Scene(parts, _pairs(found["overlap"] * grid.voxel_ml, names), _pairs(contact_mm2, names))
+
+
+def _pairs(matrix: npt.NDArray[Any], names: Sequence[str]) -> dict[tuple[str, str], float]:
+    found = {}
+    for i, j in np.argwhere(np.triu(matrix, 1) > 0):
+        a, b = sorted((names[i], names[j]))
+        found[a, b] = float(matrix[i, j])
+    return found

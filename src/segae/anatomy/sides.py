@@ -1,0 +1,182 @@
+"""Left and right: pairs that are exchanged, a mirrored scan, situs inversus, one label on both organs of a pair."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from segae import structures
+from segae.anatomy.findings import HOLDS_TWO, WRONG_NAME, Finding, spoken
+from segae.anatomy.parts import Part, Scene
+from segae.anatomy.places import Consensus
+from segae.anatomy.table import Table
+
+# A pair tells sides when its distance is that many times its spread, and so large.
+_CLEAR_SDS, _CLEAR_MM = 2.5, 15.0
+# Of its usual distance, how far a pair must lie the other way round.
+_EXCHANGED = -0.25
+# Two single organs that tell sides are so far apart from left to right in the common frame.
+_SINGLE_MM = 55.0
+# One label covers both of a pair when it has so much on either side, and so wide a gap between.
+_BOTH_SHARE, _BOTH_GAP_MM = 0.2, 15.0
+# An organ is on the other side when that fits better by so many squared spreads.
+_OTHER_SIDE = 16.0
+
+
+def check_sides(scene: Scene, consensus: Consensus, table: Table) -> list[Finding]:
+    """Findings `side_swapped`, `situs_inversus` and `merged`."""
+    parts = scene.parts
+    right_way, exchanged = [], []
+    for pair, fact in table.pairs.items():
+        usual, spread = fact.mean[2], fact.sd[2]
+        if pair[0] not in parts or pair[1] not in parts or usual < max(_CLEAR_MM, _CLEAR_SDS * spread):
+            continue
+        share = (parts[pair[0]].middle[2] - parts[pair[1]].middle[2]) / usual
+        if share < _EXCHANGED:
+            exchanged.append(pair)
+        elif share > -_EXCHANGED:
+            right_way.append(pair)
+    singles = _singles(parts, table)
+    largest = max(
+        (name for name in parts if structures.get(name).side is None), key=lambda n: parts[n].voxels, default=""
+    )
+    return [
+        *_swapped(right_way, exchanged, singles, largest),
+        *(_lone(scene, consensus, table) if singles >= 0 and not exchanged else []),
+        *_both(scene, table),
+    ]
+
+
+def _singles(parts: dict[str, Part], table: Table) -> float:
+    """How the organs without partner lie from left to right: above 0 as usual, below 0 mirrored, 0 unknown.
+
+    Every two of them that are far apart in the common frame have a vote.
+    """
+    names = [
+        name for name in parts if name in table.places and structures.get(name).side is None and _whole_x(parts[name])
+    ]
+    if len(names) < 2:
+        return 0.0
+    here = np.array([parts[name].middle[2] for name in names])
+    there = np.array([table.places[name].mean[2] for name in names])
+    i, j = np.triu_indices(len(names), 1)
+    far = np.abs(there[i] - there[j]) > _SINGLE_MM
+    if not far.any():
+        return 0.0
+    votes = np.clip((here[i] - here[j])[far] / (there[i] - there[j])[far], -1, 1)
+    mean = float(votes.mean())
+    return mean if abs(mean) > 0.2 else 0.0
+
+
+def _whole_x(part: Part) -> bool:
+    return not part.cut[:, 2].any()
+
+
+def _swapped(
+    right_way: list[tuple[str, str]], exchanged: list[tuple[str, str]], singles: float, largest: str
+) -> list[Finding]:
+    if singles < 0 and len(exchanged) >= len(right_way):
+        either = "" if exchanged else " (or situs inversus)"
+        return [
+            Finding(
+                "side_swapped",
+                f"All structures lie mirrored from left to right{either}: the scan, or the orientation in its header, "
+                f"is mirrored.",
+                (largest,),
+                {},
+            )
+        ]
+    if singles < 0 and right_way and not exchanged:
+        return [
+            Finding(
+                "situs_inversus",
+                "Organs without partner lie mirrored, pairs as they should: situs inversus, or sides named by place.",
+                (largest,),
+                {},
+            )
+        ]
+    found = []
+    for left, right in exchanged:
+        agreed = singles > 0 or len(right_way) >= 2
+        others = f", against {len(right_way)} pairs that are right" if right_way else ""
+        found.append(
+            Finding(
+                "side_swapped",
+                f"{spoken(left).capitalize()} and {spoken(right)} are exchanged: the left one lies to the patient's "
+                f"right of the other{others}.",
+                (left, right),
+                {left: right, right: left},
+                certain=agreed,
+                ceiling=WRONG_NAME,
+            )
+        )
+    return found
+
+
+def _lone(scene: Scene, consensus: Consensus, table: Table) -> list[Finding]:
+    """A structure of a pair whose partner is absent, in the partner's place."""
+    found = []
+    for left, right in table.pairs:
+        for name, other in ((left, right), (right, left)):
+            if name not in scene.parts or other in scene.parts or name not in consensus.names:
+                continue
+            own, across = (
+                consensus.misfit(name, scene.parts[name].middle),
+                consensus.misfit(other, scene.parts[name].middle, without=(name,)),
+            )
+            if own is None or across is None or own[2] - across[2] < _OTHER_SIDE or own[2] < across[2]:
+                continue
+            if across[2] < 6.0 and across.sum() < own.sum():
+                found.append(
+                    Finding(
+                        "side_swapped",
+                        f"{spoken(name).capitalize()} lies where {spoken(other)} should; {spoken(other)} has no label.",
+                        (name,),
+                        {name: other},
+                        certain=len(consensus.names) >= 6,
+                        ceiling=WRONG_NAME,
+                    )
+                )
+    return found
+
+
+def _both(scene: Scene, table: Table) -> list[Finding]:
+    """One label on both of a pair."""
+    found = []
+    for (left, right), fact in table.pairs.items():
+        if fact.mean[2] < 2 * _BOTH_GAP_MM or structures.get(left).group == "vessel":
+            continue  # vessels are drawn in pieces
+        for name, other in ((left, right), (right, left)):
+            part = scene.parts.get(name)
+            if part is None or not _two_blobs(part, fact.mean[2]):
+                continue
+            if other in scene.parts and scene.parts[other].volume_ml > 0.2 * part.volume_ml:
+                continue
+            found.append(
+                Finding(
+                    "merged",
+                    f"The label of {spoken(name)} lies on both sides: it covers {spoken(other)} as well.",
+                    (name,),
+                    {name: other},
+                    certain=True,
+                    ceiling=HOLDS_TWO,
+                )
+            )
+    return found
+
+
+def _two_blobs(part: Part, usual_mm: float) -> bool:
+    """Whether a structure's voxels fall into two parts from left to right, about as far apart as the pair."""
+    counts = part.moments[2][:, 0]
+    step = part.grid.step_mm[2]
+    places = np.flatnonzero(counts)
+    gaps = np.diff(places) * step
+    if not len(gaps) or gaps.max() < _BOTH_GAP_MM:
+        return False
+    end = places[int(gaps.argmax())]
+    share = counts[: end + 1].sum() / counts.sum()
+    if not _BOTH_SHARE < share < 1 - _BOTH_SHARE:
+        return False
+    index = np.arange(len(counts))
+    low = np.average(index[: end + 1], weights=counts[: end + 1])
+    high = np.average(index[end + 1 :], weights=counts[end + 1 :])
+    return bool((high - low) * step > 0.5 * usual_mm)

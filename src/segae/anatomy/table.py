@@ -1,0 +1,127 @@
+"""What is known of anatomy: ``anatomy.csv``, a row a fact, with how many bodies it rests on and where they come from.
+
+``scripts/make_anatomy.py`` makes it. Directions are LPS: x to the left, y to the back, z to the head.
+
+| kind | structure, other | x, y, z (and spread), value |
+| --- | --- | --- |
+| place | a structure | its middle in a common frame, in mm; value: median volume in ml |
+| step | one of a chain, the next | from one to the next (ribs: between their backs), mm; value: its length |
+| level | a rib, its vertebra | from the vertebra's middle to the rib's back, mm |
+| pair | left, right | from right to left, mm |
+| inside | a structure, what holds it | |
+| holds_all | a tissue | any structure may lie in it |
+| variable_end | chain's element, the next | the number of elements before this boundary varies between people |
+| in_pieces | a structure | comes in several pieces, or a scan cuts it into them |
+| near_middle | a structure | left or right in its name, but it may lie at or beyond the body's middle |
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+Float64 = npt.NDArray[np.float64]
+
+COLUMNS = ("kind", "structure", "other", "x_mm", "y_mm", "z_mm", "x_sd", "y_sd", "z_sd", "value", "n", "source")
+
+
+@dataclass(frozen=True)
+class Fact:
+    """A place or a direction along z, y, x in mm, its spread, a value, and the number of bodies behind it."""
+
+    mean: Float64
+    sd: Float64
+    value: float
+    n: int
+
+
+@dataclass(frozen=True)
+class Table:
+    """All facts; see the module."""
+
+    places: dict[str, Fact] = field(default_factory=dict)
+    steps: dict[tuple[str, str], Fact] = field(default_factory=dict)
+    levels: dict[str, tuple[str, Fact]] = field(default_factory=dict)
+    pairs: dict[tuple[str, str], Fact] = field(default_factory=dict)
+    inside: dict[str, frozenset[str]] = field(default_factory=dict)
+    holds_all: frozenset[str] = frozenset()
+    variable_ends: frozenset[tuple[str, str]] = frozenset()
+    in_pieces: frozenset[str] = frozenset()
+    near_middle: frozenset[str] = frozenset()
+
+    @staticmethod
+    def of(rows: Iterable[Mapping[str, str]]) -> Table:
+        """Read rows of the file."""
+        table = Table()
+        pieces, middle, tissues = set[str](), set[str](), set[str]()
+        ends, inside = set[tuple[str, str]](), dict[str, set[str]]()
+        for row in rows:
+            kind, name, other = row["kind"], row["structure"], row["other"]
+            if kind == "in_pieces":
+                pieces.add(name)
+            elif kind == "near_middle":
+                middle.add(name)
+            elif kind == "holds_all":
+                tissues.add(name)
+            elif kind == "variable_end":
+                ends.add((name, other))
+            elif kind == "inside":
+                inside.setdefault(name, set()).add(other)
+            else:
+                mean = np.array([float(row[f"{axis}_mm"]) for axis in "zyx"])
+                sd = np.array([float(row[f"{axis}_sd"]) for axis in "zyx"])
+                fact = Fact(mean, sd, float(row["value"] or "nan"), int(row["n"]))
+                if kind == "place":
+                    table.places[name] = fact
+                elif kind == "step":
+                    table.steps[name, other] = fact
+                elif kind == "level":
+                    table.levels[name] = (other, fact)
+                else:
+                    table.pairs[name, other] = fact
+        return Table(
+            table.places, table.steps, table.levels, table.pairs, {k: frozenset(v) for k, v in inside.items()},
+            frozenset(tissues), frozenset(ends), frozenset(pieces), frozenset(middle),
+        )  # fmt: skip
+
+    @cached_property
+    def chains(self) -> list[list[str]]:
+        """Sequences of structures, each from head to feet, as the steps give them."""
+        after = dict(self.steps.keys())
+        firsts = [name for name in after if name not in set(after.values())]
+        found = []
+        for first in firsts:
+            chain = [first]
+            while chain[-1] in after:
+                chain.append(after[chain[-1]])
+            found.append(chain)
+        return found
+
+    def may_overlap(self, a: str, b: str) -> bool:
+        """Whether one holds the other, in one or several steps."""
+        return a in self.holds_all or b in self.holds_all or b in self.holders(a) or a in self.holders(b)
+
+    def holders(self, name: str) -> set[str]:
+        """All that hold a structure."""
+        found: set[str] = set()
+        waiting = [name]
+        while waiting:
+            for other in self.inside.get(waiting.pop(), ()):
+                if other not in found:
+                    found.add(other)
+                    waiting.append(other)
+        return found
+
+
+@cache
+def load_table() -> Table:
+    """The table in the package."""
+    from importlib.resources import files  # here, because it is slow to import
+
+    with (files("segae.anatomy") / "anatomy.csv").open(encoding="utf-8") as file:
+        return Table.of(csv.DictReader(file))

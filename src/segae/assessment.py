@@ -141,7 +141,7 @@ class Assessment:
     centroid_mm: tuple[float, float, float] | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain numbers, strings, lists and dicts, as JSON knows them: None for nan; probability maps are nested lists."""
+        """Plain numbers, strings, lists and dicts, as JSON knows them: None for nan, nested lists for maps."""
         bare = replace(self, slices=tuple(replace(s, expected=None) for s in self.slices))
         data = asdict(bare)
         for entry, score in zip(data["slices"], self.slices, strict=True):

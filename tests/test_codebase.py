@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(not (ROOT / "src" / "segae").is_dir(), reason="n
 LAYERS = [
     "errors threads cuda_driver json_value",
     "_core structures recipe assessment frame grids foreign readers volume device session slices batch picture "
-    "vocabularies label_names parts content whole_numbers masks gaps label_scan hu_range warn",
+    "vocabularies label_names parts content whole_numbers masks gaps label_scan hu_range warn reference",
     "judging flags anatomy assembly",
     "engine agreement perturbation",
     "api",

@@ -26,9 +26,10 @@ def assembled(task: Task, verdict: Verdict, card: ModelCard, probe: flags.ImageP
     mask, name = task.mask, task.structure.name
     dice_only = "dice" in card.outputs
     _, precision, recall = aggregate(verdict.slices)
+    dice = predicted_dice(task, verdict, card)
     return Assessment(
         structure=name,
-        dice=predicted_dice(task, verdict, card),
+        dice=dice,
         precision=float("nan") if dice_only else precision,
         recall=float("nan") if dice_only else recall,
         raw=float(verdict.raw[task.plan.area > 0].mean()),
@@ -39,6 +40,7 @@ def assembled(task: Task, verdict: Verdict, card: ModelCard, probe: flags.ImageP
             task.image, mask, task.scan, task.plan, verdict.slices, task.structure, probe, name in card.trained
         ),
         centroid_mm=_from_centre_mm(mask, task.scan),
+        judge_dice=dice,
     )
 
 

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from segae.json_value import json_value
 from segae.recipe import Calibration
+from segae.reference.comparison import ReferenceComparison
 
 Float64 = npt.NDArray[np.float64]
 
@@ -127,6 +128,12 @@ class Assessment:
     centroid_mm : (float, float, float) or None
         Mean place of the mask's voxels: mm from the centre of the volume towards the patient's left, back and head,
         along the volume's axes.
+    judge_dice : float
+        What the judge alone predicts, calibrated; the same as `dice` where no reference was heard.
+    reference : ReferenceComparison or None
+        How the mask agrees with a reference, where there is one that holds the structure.
+    dice_interval : (float, float) or None
+        Holds the true Dice in about 90 % of masks; narrow where judge and reference agree. None without a reference.
     """
 
     structure: str
@@ -139,6 +146,14 @@ class Assessment:
     bbox: tuple[tuple[int, int], ...] | None
     flags: tuple[Flag, ...]
     centroid_mm: tuple[float, float, float] | None = None
+    judge_dice: float = float("nan")
+    reference: ReferenceComparison | None = None
+    dice_interval: tuple[float, float] | None = None
+
+    @property
+    def reference_dice(self) -> float:
+        """Dice with the reference's mask; nan without one."""
+        return float("nan") if self.reference is None else self.reference.dice
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers, strings, lists and dicts, as JSON knows them: None for nan, nested lists for maps."""

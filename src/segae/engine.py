@@ -13,7 +13,7 @@ from typing import Any, Literal, cast
 import numpy as np
 import numpy.typing as npt
 
-from segae import anatomy, structures
+from segae import anatomy, flags, structures
 from segae.assembly import Probes, assembled, empty, only_box, predicted_dice, warn_of
 from segae.assessment import Assessment, Assessments
 from segae.batch import Affines, Spacing, in_type_of, load_batch, name_masks
@@ -21,7 +21,11 @@ from segae.device import DeviceVolume
 from segae.errors import ParameterError, SegaeError
 from segae.judging import Task, check_places, judge, plan
 from segae.masks import label_of_mask, read_labelmap, read_mask, read_masks
-from segae.session import Session
+from segae.reference import resolve
+from segae.reference.given import check_not_the_mask
+from segae.reference.opinion import Looked, SecondOpinion
+from segae.reference.resolve import ReferenceRequest
+from segae.session import Session, model_path
 from segae.structures import Structure
 from segae.threads import checked_threads, run_all
 from segae.volume import Volume, load, load_pair
@@ -131,25 +135,49 @@ class Engine:
         axes: str = "zyx",
         label: int | None = None,
         error_map: bool = False,
+        reference: object | None = None,
+        reference_label: int | None = None,
+        reference_reliability: float | None = None,
+        resample_reference: bool = False,
     ) -> Assessment:
         """Predict the quality of a mask, slice by slice, and check its geometry.
 
-        Parameters are those of `score`; `error_map` adds to every slice the mask that the model expects.
+        Parameters are those of `score`, and:
+
+        Parameters
+        ----------
+        error_map : bool
+            Add to every slice the mask that the model expects.
+        reference : None, mask or labelmap, "auto" or "built-in"
+            Masks of another origin, on the image's grid, to weigh beside the judge: see ``docs/reference.md``.
+            "built-in" is the network in the package, "auto" the same where it can help.
+        reference_label : int, optional
+            The structure's value in a reference that is a labelmap.
+        reference_reliability : float, optional
+            Dice that the reference reaches for the structure as a rule; default 0.85.
+        resample_reference : bool
+            Bring a reference on another grid onto the image's, nearest neighbour, instead of raising.
 
         Raises
         ------
         VolumeError, GridMismatchError, UnknownStructureError
         ParameterError
-            For `error_map` with a model that expects no mask.
+            For `error_map` with a model that expects no mask, or one file as mask and reference.
         """
         what = structures.get(structure)
         self._check_error_map(error_map)
+        check_not_the_mask(mask, reference)
         ct, volume = load_pair(image, mask, affine=affine, spacing=spacing, axes=axes)
         check_places([(ct, volume)], self.device)
         task = self._task(ct, volume, what, label)
         if task is None:
             return empty(what, 1 if label is None else label)
-        return self._assess([task], error_map)[0]
+        probes = Probes()
+        request = ReferenceRequest(reference, reference_reliability, resample_reference)
+        opinion = self._built_in(request, ct, probes.of(ct))
+        if request.given:
+            opinion = resolve.of_structure(request, ct, what.name, reference_label, self._session.threads)
+        return _with_opinion(opinion, [task], self._assess([task], error_map, probes))[0]
 
     def assess_labels(
         self,
@@ -161,6 +189,10 @@ class Engine:
         spacing: Sequence[float] | None = None,
         axes: str = "zyx",
         error_map: bool = False,
+        reference: object | None = "auto",
+        reference_names: Mapping[int, str] | str | None = None,
+        reference_reliability: float | Mapping[str, float] | None = None,
+        resample_reference: bool = False,
     ) -> Assessments:
         """Assess every structure of a labelmap, each by itself and against the others (`segae.anatomy`).
 
@@ -172,6 +204,14 @@ class Engine:
             One integer a structure, 0 for none.
         structures : dict or str
             Value -> name, or "totalsegmentator_v1", "totalsegmentator_v2" or "dap".
+        reference : "auto", "built-in", None, labelmap or dict of masks
+            As in `assess`; also {structure: mask}. By default the built-in one, where it can help.
+        reference_names : dict or str, optional
+            What the values of a reference mean; default: `structures`.
+        reference_reliability : float or dict, optional
+            As in `assess`, for all structures or by name.
+        resample_reference : bool
+            As in `assess`.
 
         Returns
         -------
@@ -184,6 +224,7 @@ class Engine:
         """
         named = _named_values(structures)
         self._check_error_map(error_map)
+        check_not_the_mask(labelmap, reference)
         ct, volume = load_pair(image, labelmap, affine=affine, spacing=spacing, axes=axes, mask_argument="labelmap")
         check_places([(ct, volume)], self.device)
         volume, scans = read_labelmap(volume, "labelmap", self._session.threads)
@@ -196,7 +237,14 @@ class Engine:
         result.unnamed = {label: scan.voxels for label, scan in scans.items() if label not in named}
         if result.unnamed:
             _log.warning("labelmap: values without a name were left out: %s", sorted(result.unnamed))
-        found = self._assess(tasks, error_map)
+        probes = Probes()
+        request = ReferenceRequest(reference, reference_reliability, resample_reference)
+        opinion = self._built_in(request, ct, probes.of(ct))
+        if request.given:
+            theirs = named if reference_names is None else _named_values(reference_names)
+            values = {value: known.name for value, known in theirs.items()}
+            opinion = resolve.of_labelmap(request, ct, values, self._session.threads)
+        found = _with_opinion(opinion, tasks, self._assess(tasks, error_map, probes))
         if not isinstance(volume.array, DeviceVolume):
             names = {task.scan.label: task.structure.name for task in tasks}
             scene = anatomy.Scene.of_labelmap(volume, names, self._session.threads)
@@ -214,6 +262,10 @@ class Engine:
         axes: str = "zyx",
         error_map: bool = False,
         on_error: Literal["raise", "return"] = "raise",
+        reference: object | None = "auto",
+        reference_names: Mapping[int, str] | str | None = None,
+        reference_reliability: float | Mapping[str, float] | None = None,
+        resample_reference: bool = False,
     ) -> list[Assessment | SegaeError]:
         """Assess many masks of one image, one file a structure: the image is read once, the network sees them together.
 
@@ -228,7 +280,9 @@ class Engine:
             next is drawn: memory stays that of one mask, and its array may be filled again.
         on_error : "raise" or "return"
             What becomes of a mask that cannot be assessed: its error is raised, or stands in the list in its place.
-            Errors of the image are always raised.
+            Errors of the image and of the reference are always raised.
+        reference, reference_names, reference_reliability, resample_reference
+            As in `assess_labels`; a labelmap needs `reference_names`.
 
         Returns
         -------
@@ -249,11 +303,20 @@ class Engine:
         results: list[Assessment | SegaeError] = []
         waiting: list[tuple[int, Task]] = []
         together = anatomy.MaskCollector()
+        request = ReferenceRequest(reference, reference_reliability, resample_reference)
+        opinion = self._built_in(request, ct, probes.of(ct))
+        if request.given:
+            named = {} if reference_names is None else _named_values(reference_names)
+            values = {value: known.name for value, known in named.items()}
+            opinion = resolve.of_labelmap(request, ct, values, self._session.threads)
+        looked: dict[int, Looked] = {}
 
         def assess_waiting() -> None:
             tasks = [task for _, task in waiting]
-            for (place, _), assessment in zip(waiting, self._assess(tasks, error_map, probes), strict=True):
+            for (place, task), assessment in zip(waiting, self._assess(tasks, error_map, probes), strict=True):
                 results[place] = assessment
+                if opinion is not None:
+                    looked[place] = opinion.look(task.mask, task.scan, task.structure.name)
             waiting.clear()
 
         for name, mask in masks.items() if isinstance(masks, Mapping) else masks:
@@ -275,6 +338,10 @@ class Engine:
             if sum(len(task.plan.index) for _, task in waiting) >= _TOGETHER:
                 assess_waiting()
         assess_waiting()
+        if opinion is not None:
+            pairs = [(cast("Assessment", results[place]), seen) for place, seen in looked.items()]
+            for place, entry in zip(looked, opinion.conclude(pairs), strict=True):
+                results[place] = entry
         findings = anatomy.check(together.scene(self._session.threads))
         return [
             anatomy.add_findings([entry], findings)[0] if isinstance(entry, Assessment) else entry for entry in results
@@ -355,6 +422,16 @@ class Engine:
             scores[i] = predicted_dice(task, verdict, self._session.card)
         return in_type_of(scores if named is None else scores.reshape(-1, columns), masks)
 
+    def _built_in(self, request: ReferenceRequest, image: Volume, probe: flags.ImageProbe) -> SecondOpinion | None:
+        return resolve.built_in(
+            request,
+            image,
+            self.device,
+            self._session.threads,
+            packaged_judge=self._session.path == model_path("default"),
+            is_ct=flags.is_ct(probe),
+        )
+
     def _check_error_map(self, error_map: bool) -> None:
         if error_map and not self.expects_masks:
             raise ParameterError("error_map: this model puts out no expected mask; use error_map=False.")
@@ -373,6 +450,14 @@ class Engine:
         return [
             assembled(task, verdict, card, probes.of(task.image)) for task, verdict in zip(tasks, verdicts, strict=True)
         ]
+
+
+def _with_opinion(opinion: SecondOpinion | None, tasks: Sequence[Task], found: list[Assessment]) -> list[Assessment]:
+    """Weigh what a reference says of masks that are all at hand."""
+    if opinion is None:
+        return found
+    looked = [opinion.look(task.mask, task.scan, task.structure.name) for task in tasks]
+    return opinion.conclude(list(zip(found, looked, strict=True)))
 
 
 def _named_values(named: Mapping[int, str] | str) -> dict[int, Structure]:

@@ -77,6 +77,11 @@ def _sample(image: Volume, voxels: int) -> tuple[npt.NDArray[np.float32], int]:
     return hu, step
 
 
+def is_ct(probe: ImageProbe) -> bool:
+    """Whether an image's range is that of a CT in HU."""
+    return not probe.not_ct
+
+
 def empty_flag(label: int) -> Flag:
     """For a mask without voxels."""
     return Flag("empty", f"No voxel has the value {label}.")

@@ -299,12 +299,23 @@ def save_on_grid(array: Array, like: str | os.PathLike[str], path: str | os.Path
     VolumeError
         When `path` cannot be written.
     """
-    import nibabel as nib
-
     grid, stream = _open(Path(like), "mask")
     if stream is not None:
         stream.close()
+    save_nifti(array.reshape(grid.shape), grid.affine, path)
+
+
+def save_nifti(array: Array, affine: Array, path: str | os.PathLike[str]) -> None:
+    """Write an array [x, y, z] as NIfTI with an affine in nibabel's sense.
+
+    Raises
+    ------
+    VolumeError
+        When `path` cannot be written.
+    """
+    import nibabel as nib
+
     try:
-        nib.save(nib.Nifti1Image(array.reshape(grid.shape), grid.affine), path)
+        nib.save(nib.Nifti1Image(array, affine), path)
     except (nib.filebasedimages.ImageFileError, OSError) as error:
         raise VolumeError(f"output: {path} cannot be written ({error}). Name it .nii or .nii.gz.") from error

@@ -98,7 +98,10 @@ def plant(scene: Scene, table: Table, rng: np.random.Generator, most: int) -> It
                 yield around | {name}, Planted(f"one of {what} missing", renamed(scene, {}, (name,)), {}, name)
             for by in (1, -1):
                 for length in (3, 4, 5):
-                    runs = [here[i : i + length] for i in range(1, len(here) - length - 1)]
+                    # As many must be right: else nothing tells which of them are shifted.
+                    runs = [
+                        here[i : i + length] for i in range(1, len(here) - length - 1) if len(here) > 2 * length + 1
+                    ]
                     for run in some(runs, rng, 1):
                         to = {
                             name: chain[chain.index(name) + by]

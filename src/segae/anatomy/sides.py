@@ -18,6 +18,8 @@ _EXCHANGED = -0.25
 _SINGLE_MM = 55.0
 # One label covers both of a pair when it has so much on either side, and so wide a gap between.
 _BOTH_SHARE, _BOTH_GAP_MM = 0.2, 15.0
+# What the thinnest place between has of the thickest one, at most.
+_VALLEY = 0.35
 # An organ is on the other side when that fits better by so many squared spreads.
 _OTHER_SIDE = 16.0
 
@@ -119,11 +121,8 @@ def _lone(scene: Scene, consensus: Consensus, table: Table) -> list[Finding]:
         for name, other in ((left, right), (right, left)):
             if name not in scene.parts or other in scene.parts or name not in consensus.names:
                 continue
-            own, across = (
-                consensus.misfit(name, scene.parts[name].middle),
-                consensus.misfit(other, scene.parts[name].middle, without=(name,)),
-            )
-            if own is None or across is None or own[2] - across[2] < _OTHER_SIDE or own[2] < across[2]:
+            own, across = consensus.misfits([name, other], scene.parts[name].middle, without=(name,))
+            if not own[2] - across[2] > _OTHER_SIDE:
                 continue
             if across[2] < 6.0 and across.sum() < own.sum():
                 found.append(
@@ -147,7 +146,7 @@ def _both(scene: Scene, table: Table) -> list[Finding]:
             continue  # vessels are drawn in pieces
         for name, other in ((left, right), (right, left)):
             part = scene.parts.get(name)
-            if part is None or not _two_blobs(part, fact.mean[2]):
+            if part is None or not _two_blobs(part, fact.mean[2], may_fuse=(left, right) in table.may_fuse):
                 continue
             if other in scene.parts and scene.parts[other].volume_ml > 0.2 * part.volume_ml:
                 continue
@@ -164,19 +163,24 @@ def _both(scene: Scene, table: Table) -> list[Finding]:
     return found
 
 
-def _two_blobs(part: Part, usual_mm: float) -> bool:
-    """Whether a structure's voxels fall into two parts from left to right, about as far apart as the pair."""
-    counts = part.moments[2][:, 0]
+def _two_blobs(part: Part, usual_mm: float, *, may_fuse: bool) -> bool:
+    """Whether a structure's voxels fall into two parts from left to right, about as far apart as the pair.
+
+    Between them there is next to nothing; nothing at all for pairs that nature joins at times.
+    """
+    counts = part.moments[2][:, 0].astype(np.float64)
     step = part.grid.step_mm[2]
-    places = np.flatnonzero(counts)
-    gaps = np.diff(places) * step
-    if not len(gaps) or gaps.max() < _BOTH_GAP_MM:
-        return False
-    end = places[int(gaps.argmax())]
-    share = counts[: end + 1].sum() / counts.sum()
-    if not _BOTH_SHARE < share < 1 - _BOTH_SHARE:
-        return False
     index = np.arange(len(counts))
-    low = np.average(index[: end + 1], weights=counts[: end + 1])
-    high = np.average(index[end + 1 :], weights=counts[end + 1 :])
-    return bool((high - low) * step > 0.5 * usual_mm)
+    below = np.cumsum(counts)
+    share = below / below[-1]
+    middle = np.flatnonzero((share > _BOTH_SHARE) & (share < 1 - _BOTH_SHARE))
+    if not len(middle):  # one slice holds most
+        return False
+    width = max(1, round(_BOTH_GAP_MM / step))
+    smooth = np.convolve(counts, np.ones(width) / width, "same")
+    valley = int(middle[smooth[middle].argmin()])
+    if smooth[valley] > (0.0 if may_fuse else _VALLEY) * smooth.max():
+        return False
+    low = np.average(index[:valley], weights=counts[:valley])
+    high = np.average(index[valley:], weights=counts[valley:])
+    return bool((high - low) * step > 0.6 * usual_mm)

@@ -27,7 +27,7 @@ from segae import structures
 from segae.anatomy.chains import place_in_chain
 from segae.anatomy.parts import Part, Scene
 from segae.anatomy.places import Consensus, size_of
-from segae.anatomy.table import COLUMNS, Fact
+from segae.anatomy.table import COLUMNS, Fact, Table
 from segae.volume import Volume, load
 
 Float64 = npt.NDArray[np.float64]
@@ -75,6 +75,7 @@ _TISSUES = ("muscle", "fat", "abdominal_tissue", "mediastinal_tissue", "skin", "
 _VARIABLE_ENDS = [("vertebrae_T12", "vertebrae_L1")]
 # Pairs that nature joins at times.
 _MAY_FUSE = [("kidney_left", "kidney_right", "horseshoe kidney, about 1 in 500")]
+_TRANSPLANT_SD_MM = np.array([45.0, 40.0, 60.0])
 _PHANTOM_TISSUES = {
     "adrenal_gland_left": ("Adrenal, left",), "adrenal_gland_right": ("Adrenal, right",), "trachea": ("Trachea",),
     "brain": ("Brain",), "gallbladder": ("Gall bladder",), "stomach": ("Stomach",), "heart": ("Heart",),
@@ -190,12 +191,12 @@ def _place_rows(bodies: list[Body]) -> list[Row]:
         places = {name: Fact(np.median(seen, axis=0), _PRIOR_SD_MM, np.nan, len(seen)) for name, seen in told.items()}
     residuals = defaultdict(list)
     for own in points.values():
-        consensus = Consensus(own, places)
+        consensus = Consensus(own, Table(places))
         for name in consensus.names:
             expected = consensus.expected([name])[0]
             if np.isfinite(expected).all():
                 residuals[name].append(own[name] - expected)
-    rows = []
+    rows = _transplants(places)
     for name, fact in sorted(places.items()):
         seen = np.array(residuals[name]).reshape(-1, 3)
         sd = np.sqrt(((seen**2).sum(axis=0) + _PRIOR_N * _PRIOR_SD_MM**2) / (len(seen) + _PRIOR_N))
@@ -207,6 +208,18 @@ def _place_rows(bodies: list[Body]) -> list[Row]:
         sd = np.sqrt((((lengths - mean) ** 2).sum(axis=0) + _PRIOR_N * _PRIOR_LOG_SD**2) / (len(parts) + _PRIOR_N))
         volume = float(np.median([part.volume_ml for part in parts]))
         rows.append(_row("size", name, "", np.exp(mean), sd, volume, having, digits=2))
+    return rows
+
+
+def _transplants(places: Mapping[str, Fact]) -> list[Row]:
+    """A transplanted kidney lies in either iliac fossa, a dystopic one in the pelvis: about the hip bones' level."""
+    if "hip_left" not in places or "hip_right" not in places:
+        return []
+    left, right = places["hip_left"].mean, places["hip_right"].mean
+    rows = []
+    for name in ("kidney_left", "kidney_right"):
+        row = _row("other_place", name, "", (left + right) / 2, _TRANSPLANT_SD_MM, np.nan, [])
+        rows.append({**row, "n": "1", "source": "transplanted or pelvic kidney, by the places of the hip bones"})
     return rows
 
 

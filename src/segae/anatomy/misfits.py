@@ -7,17 +7,16 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from segae import structures
 from segae.anatomy.findings import WRONG_NAME, Finding, spoken
 from segae.anatomy.parts import Part
 from segae.anatomy.places import Consensus
-from segae.anatomy.table import Table
+from segae.anatomy.table import Table, known
 
 Float64 = npt.NDArray[np.float64]
 
 # Squared spreads of place and size: from where on a mask is looked into; by how much another name must explain it
 # better, while it leaves less than the third; and from where on a place alone is told without an explanation.
-_LOOK, _BETTER, _FITS, _ODD = 9.0, 16.0, 14.0, 45.0
+_LOOK, _BETTER, _FITS, _ODD = 6.0, 9.0, 20.0, 45.0
 # Lengths along three axes and the volume say in part the same; unusual organs count no more than the second.
 _SIZE_SHARE, _MOST_FOR_SIZE = 0.6, 14.0
 _VOLUME_SD, _LEAST_MM = 0.6, 2.0
@@ -72,26 +71,30 @@ class _Looker:
         """How badly masks fit their own names: place, size."""
         middles = np.array([self._parts[name].middle for name in names])
         places = np.nan_to_num(self._consensus.misfits(names, middles)) @ self._axes
-        return places, np.array([self._size(name, self._parts[name]) for name in names])
+        return places, self._sizes(names, [self._parts[name] for name in names])
 
     def _as(self, mask: str, names: Sequence[str], without: Sequence[str] = ()) -> Float64:
         """How badly a mask fits other names."""
         part = self._parts[mask]
         places = np.nan_to_num(self._consensus.misfits(names, part.middle, (mask, *without))) @ self._axes
-        misfits: Float64 = places + np.array([self._size(name, part) for name in names])
+        misfits: Float64 = places + self._sizes(names, [part])
         return misfits
 
-    def _size(self, name: str, part: Part) -> float:
-        fact = self._table.sizes[name]
-        lengths = (np.log(np.maximum(part.extent, _LEAST_MM) / fact.mean) / fact.spread) ** 2
-        volume = (np.log(part.volume_ml / fact.value) / _VOLUME_SD) ** 2
-        return float(min(_SIZE_SHARE * (lengths.sum() + volume), _MOST_FOR_SIZE))
+    def _sizes(self, names: Sequence[str], parts: Sequence[Part]) -> Float64:
+        """How badly lengths and volumes fit names; one part, or one a name."""
+        facts = [self._table.sizes[name] for name in names]
+        extents = np.maximum(np.array([part.extent for part in parts]), _LEAST_MM)
+        lengths = np.log(extents / np.array([fact.mean for fact in facts])) / np.array([fact.spread for fact in facts])
+        volumes = np.log(np.array([part.volume_ml for part in parts]) / np.array([fact.value for fact in facts]))
+        squares = (lengths**2).sum(axis=1) + (volumes / _VOLUME_SD) ** 2
+        misfits: Float64 = np.minimum(_SIZE_SHARE * squares, _MOST_FOR_SIZE)
+        return misfits
 
     def exchanged(self, name: str, others: Sequence[str]) -> Finding | None:
         """The mask with which it has changed names, if there is one."""
         best: tuple[float, str] | None = None
         for other in others:
-            if other == name or structures.get(other).partner == name:
+            if other == name or known(other).partner == name:
                 continue
             own, swapped = self._as(name, [name, other], (other,)), self._as(other, [other, name], (name,))
             now, then = own[0] + swapped[0], own[1] + swapped[1]
@@ -111,7 +114,7 @@ class _Looker:
 
     def renamed(self, name: str) -> Finding | None:
         """The absent structure in whose place it lies, if there is one."""
-        group = structures.get(name).group
+        group = known(name).group
         holders = self._table.holders(name)
         others = [
             other
@@ -119,7 +122,7 @@ class _Looker:
             if other not in self._parts
             and other not in holders
             and name not in self._table.holders(other)
-            and structures.get(other).group == group
+            and known(other).group == group
             and other not in self._in_chains
         ]
         if not others:

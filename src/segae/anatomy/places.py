@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from segae.anatomy.table import Fact
+from segae.anatomy.table import Fact, Table
 
 Float64 = npt.NDArray[np.float64]
 
@@ -41,14 +41,17 @@ class Consensus:
     ----------
     points : dict name -> float64 [3]
         Middles along z, y, x in mm, of structures that lie in the scan as a whole.
-    places : dict name -> Fact
+    table : Table
+    size : float, optional
+        Of the body, as `size_of` tells it; default: by these points.
     """
 
-    def __init__(self, points: Mapping[str, Float64], places: Mapping[str, Fact]) -> None:
-        self._places = places
+    def __init__(self, points: Mapping[str, Float64], table: Table, size: float | None = None) -> None:
+        places = table.places
+        self._places, self._other_places = places, table.other_places
         self.names = [name for name in points if name in places]
         self._index = {name: i for i, name in enumerate(self.names)}
-        self.size = size_of(points, places)
+        self.size = size_of(points, places) if size is None else size
         self._means = np.array([places[name].mean for name in self.names]).reshape(-1, 3)
         self._variances = np.array([places[name].spread for name in self.names]).reshape(-1, 3) ** 2
         origins = np.array([points[name] for name in self.names]).reshape(-1, 3) - self.size * self._means
@@ -73,9 +76,21 @@ class Consensus:
         return places
 
     def misfits(self, names: Sequence[str], places: Float64, without: Sequence[str] = ()) -> Float64:
-        """Squared distances [names, 3] of places [names, 3] or [3] from the expected ones, in spreads."""
+        """Squared distances [names, 3] of places [names, 3] or [3] from the expected ones, in spreads.
+
+        Where some people have a structure in a second place, from the nearer of both.
+        """
         spreads = np.array([self._places[name].spread for name in names]).reshape(-1, 3)
-        away: Float64 = ((places - self.expected(names, without)) / spreads) ** 2
+        expected = self.expected(names, without)
+        away: Float64 = ((places - expected) / spreads) ** 2
+        for row, name in enumerate(names):
+            if name in self._other_places:
+                other = self._other_places[name]
+                place = places if places.ndim == 1 else places[row]
+                second = expected[row] + self.size * (other.mean - self._places[name].mean)
+                there = ((place - second) / other.spread) ** 2
+                if there.sum() < away[row].sum():
+                    away[row] = there
         return away
 
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from segae import structures
 from segae.anatomy.findings import HOLDS_TWO, WRONG_NAME, Finding, spoken
 from segae.anatomy.parts import Part, Scene
 from segae.anatomy.places import Consensus
-from segae.anatomy.table import Table
+from segae.anatomy.table import Table, known
 
 # A pair tells sides when its distance is that many times its spread, and so large.
 _CLEAR_SDS, _CLEAR_MM = 2.5, 15.0
@@ -20,12 +19,14 @@ _SINGLE_MM = 55.0
 _BOTH_SHARE, _BOTH_GAP_MM = 0.2, 15.0
 # What the thinnest place between has of the thickest one, at most.
 _VALLEY = 0.35
+# And so many times the usual volume, at most.
+_MOST_VOLUMES = 5.0
 # An organ is on the other side when that fits better by so many squared spreads.
 _OTHER_SIDE = 16.0
 
 
 def check_sides(scene: Scene, consensus: Consensus, table: Table) -> list[Finding]:
-    """Findings `side_swapped`, `situs_inversus` and `merged`."""
+    """Findings `side_swapped` and `situs_inversus`."""
     parts = scene.parts
     right_way, exchanged = [], []
     for pair, fact in table.pairs.items():
@@ -33,18 +34,15 @@ def check_sides(scene: Scene, consensus: Consensus, table: Table) -> list[Findin
         if pair[0] not in parts or pair[1] not in parts or usual < max(_CLEAR_MM, _CLEAR_SDS * spread):
             continue
         share = (parts[pair[0]].middle[2] - parts[pair[1]].middle[2]) / usual
-        if share < _EXCHANGED:
+        if share < _EXCHANGED and _both_across(pair, parts, consensus):
             exchanged.append(pair)
         elif share > -_EXCHANGED:
             right_way.append(pair)
     singles = _singles(parts, table)
-    largest = max(
-        (name for name in parts if structures.get(name).side is None), key=lambda n: parts[n].voxels, default=""
-    )
+    largest = max((name for name in parts if known(name).side is None), key=lambda n: parts[n].volume_ml, default="")
     return [
         *_swapped(right_way, exchanged, singles, largest),
         *(_lone(scene, consensus, table) if singles >= 0 and not exchanged else []),
-        *_both(scene, table),
     ]
 
 
@@ -53,9 +51,7 @@ def _singles(parts: dict[str, Part], table: Table) -> float:
 
     Every two of them that are far apart in the common frame have a vote.
     """
-    names = [
-        name for name in parts if name in table.places and structures.get(name).side is None and _whole_x(parts[name])
-    ]
+    names = [name for name in parts if name in table.places and known(name).side is None and _whole_x(parts[name])]
     if len(names) < 2:
         return 0.0
     here = np.array([parts[name].middle[2] for name in names])
@@ -67,6 +63,18 @@ def _singles(parts: dict[str, Part], table: Table) -> float:
     votes = np.clip((here[i] - here[j])[far] / (there[i] - there[j])[far], -1, 1)
     mean = float(votes.mean())
     return mean if abs(mean) > 0.2 else 0.0
+
+
+def _both_across(pair: tuple[str, str], parts: dict[str, Part], consensus: Consensus) -> bool:
+    """Whether each of a pair fits the other's place better from left to right, as far as the other structures tell.
+
+    Where one only does, it may have changed names with another organ than its partner.
+    """
+    for name, other in (pair, pair[::-1]):
+        own, across = consensus.misfits([name, other], parts[name].middle, without=pair)[:, 2]
+        if across > own:
+            return False
+    return True
 
 
 def _whole_x(part: Part) -> bool:
@@ -138,11 +146,11 @@ def _lone(scene: Scene, consensus: Consensus, table: Table) -> list[Finding]:
     return found
 
 
-def _both(scene: Scene, table: Table) -> list[Finding]:
-    """One label on both of a pair."""
+def check_halves(scene: Scene, table: Table) -> list[Finding]:
+    """Findings `merged`: one label on both of a pair."""
     found = []
     for (left, right), fact in table.pairs.items():
-        if fact.mean[2] < 2 * _BOTH_GAP_MM or structures.get(left).group == "vessel":
+        if fact.mean[2] < 2 * _BOTH_GAP_MM or known(left).group == "vessel":
             continue  # vessels are drawn in pieces
         for name, other in ((left, right), (right, left)):
             part = scene.parts.get(name)
@@ -150,6 +158,8 @@ def _both(scene: Scene, table: Table) -> list[Finding]:
                 continue
             if other in scene.parts and scene.parts[other].volume_ml > 0.2 * part.volume_ml:
                 continue
+            if part.volume_ml > _MOST_VOLUMES * table.sizes[name].value:
+                continue  # another, larger organ
             found.append(
                 Finding(
                     "merged",

@@ -5,6 +5,7 @@
 | kind | structure, other | x, y, z (and spread), value |
 | --- | --- | --- |
 | place | a structure | its middle in a common frame, in mm; |
+| other_place | a structure | a second place where some people have it |
 | size | a structure | lengths in mm without the outer twentieths; spreads are of the logarithm; value: volume in ml |
 | step | one of a chain, the next | from one to the next (ribs: between their backs), mm; value: its length |
 | level | a rib, its vertebra | from the vertebra's middle to the rib's back, mm |
@@ -26,6 +27,8 @@ from functools import cache, cached_property
 
 import numpy as np
 import numpy.typing as npt
+
+from segae import structures
 
 Float64 = npt.NDArray[np.float64]
 
@@ -54,6 +57,7 @@ class Table:
 
     places: dict[str, Fact] = field(default_factory=dict)
     sizes: dict[str, Fact] = field(default_factory=dict)
+    other_places: dict[str, Fact] = field(default_factory=dict)
     steps: dict[tuple[str, str], Fact] = field(default_factory=dict)
     levels: dict[str, tuple[str, Fact]] = field(default_factory=dict)
     pairs: dict[tuple[str, str], Fact] = field(default_factory=dict)
@@ -90,6 +94,8 @@ class Table:
                 fact = Fact(mean, sd, float(row["value"] or "nan"), int(row["n"]))
                 if kind == "place":
                     table.places[name] = fact
+                elif kind == "other_place":
+                    table.other_places[name] = fact
                 elif kind == "size":
                     table.sizes[name] = fact
                 elif kind == "step":
@@ -99,7 +105,7 @@ class Table:
                 else:
                     table.pairs[name, other] = fact
         return Table(
-            table.places, table.sizes, table.steps, table.levels, table.pairs,
+            table.places, table.sizes, table.other_places, table.steps, table.levels, table.pairs,
             {k: frozenset(v) for k, v in inside.items()},
             frozenset(fused), frozenset(tissues), frozenset(ends), frozenset(pieces), frozenset(middle),
         )  # fmt: skip
@@ -131,6 +137,10 @@ class Table:
                     found.add(other)
                     waiting.append(other)
         return found
+
+
+#: A structure by its canonical name, without the search that `segae.structures.get` makes for spellings.
+known = cache(structures.get)
 
 
 @cache

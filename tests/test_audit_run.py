@@ -308,7 +308,7 @@ def test_a_file_that_may_not_be_read(run: Run, dataset: Path, out: Path, monkeyp
             raise PermissionError(13, "Permission denied", str(path))
         return real(path)
 
-    monkeypatch.setattr("segae.volume.open_gzip", refuse)
+    monkeypatch.setattr("segae.readers.open_gzip", refuse)
     run(dataset, out)
     assert all("Permission denied" in (row.error or "") for (_, name), row in rows(out).items() if name == "liver")
     assert all(row.error is None for (_, name), row in rows(out).items() if name == "spleen")

@@ -15,8 +15,7 @@ from layouts import DTYPES
 from lent import EMULATED, Lent
 
 import segae
-from segae import _core, session
-from segae import foreign
+from segae import _core, foreign, session
 from segae.device import DeviceVolume
 from segae.recipe import ChannelSpec, MarginCrop, Recipe, WideField
 from segae.slices import cut, cut_on_device

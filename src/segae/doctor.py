@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from importlib import metadata
 
 from segae import _core
+from segae.cuda_driver import cuda_driver_devices
 from segae.errors import SegaeError
-from segae.session import Session, cuda_driver_devices, runtime_providers
+from segae.session import Session, runtime_providers
 
 
 @dataclass(frozen=True)

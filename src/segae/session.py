@@ -1,11 +1,9 @@
-"""A model file opened in ONNX Runtime. The only user of onnxruntime: providers, device check, threads, forks."""
+"""A model file opened in ONNX Runtime. The only importer of onnxruntime: providers, device check, threads, forks."""
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
 import os
-import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segae import _core
+from segae.cuda_driver import cuda_driver_devices, cuda_driver_version
 from segae.errors import DeviceError, ModelFileError
 from segae.recipe import METADATA_KEY, ModelCard
 from segae.threads import available_threads
@@ -234,34 +233,6 @@ def model_path(model: str | os.PathLike[str]) -> Path:
 def runtime_providers() -> list[str]:
     """Execution providers that the installed ONNX Runtime was built with; whether they work is another matter."""
     return list(_import_runtime().get_available_providers())
-
-
-def cuda_driver_devices() -> int:
-    """Number of CUDA devices that the installed driver shows; 0 without a driver.
-
-    Asked of the driver itself, because ONNX Runtime prints errors when its CUDA provider is tried without one.
-    """
-    driver = _cuda_driver()
-    count = ctypes.c_int(0)
-    if driver is None or driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
-        return 0
-    return count.value
-
-
-def cuda_driver_version() -> tuple[int, int] | None:
-    """Newest CUDA that the installed driver knows; None without a driver."""
-    driver = _cuda_driver()
-    version = ctypes.c_int(0)
-    if driver is None or driver.cuDriverGetVersion(ctypes.byref(version)) != 0:
-        return None
-    return version.value // 1000, version.value % 1000 // 10
-
-
-def _cuda_driver() -> Any:
-    try:
-        return ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
-    except OSError:
-        return None
 
 
 def _import_runtime() -> Any:

@@ -13,15 +13,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from segae.audit.results import CaseRow, MaskRow, Results, load
+    from segae.audit.results import CaseRow, MaskRow, Results
     from segae.audit.scoring.runner import Summary, run
+    from segae.audit.store import load
     from segae.datasets.case import Case, MaskFile
 
 __all__ = ["Case", "CaseRow", "MaskFile", "MaskRow", "Results", "Summary", "load", "run"]
 
 _HOMES = {
     "segae.datasets.case": ("Case", "MaskFile"),
-    "segae.audit.results": ("CaseRow", "MaskRow", "Results", "load"),
+    "segae.audit.results": ("CaseRow", "MaskRow", "Results"),
+    "segae.audit.store": ("load",),
     "segae.audit.scoring.runner": ("Summary", "run"),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -139,24 +138,6 @@ class Results:
     def structures(self) -> list[str]:
         """Canonical names that occur, sorted."""
         return sorted({mask.structure for mask in self.masks} - {""})
-
-
-def load(out: str | os.PathLike[str]) -> Results:
-    """Read the results of an audit; a run that is still going is not disturbed.
-
-    Parameters
-    ----------
-    out : path
-        The folder that `run` wrote to.
-
-    Raises
-    ------
-    AuditError
-        When there are no results.
-    """
-    from segae.audit.store import read
-
-    return read(Path(out))
 
 
 def slices_to_json(slices: tuple[SliceScore, ...]) -> str:

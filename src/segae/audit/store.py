@@ -231,8 +231,20 @@ def _from_columns(values: Iterable[object]) -> MaskRow:
     return MaskRow(**row)  # type: ignore[arg-type]
 
 
-def read(out: Path) -> Results:
-    """Read everything; see `segae.audit.load`."""
+def load(out: str | os.PathLike[str]) -> Results:
+    """Read the results of an audit; a run that is still going is not disturbed.
+
+    Parameters
+    ----------
+    out : path
+        The folder that `run` wrote to.
+
+    Raises
+    ------
+    AuditError
+        When there are no results.
+    """
+    out = Path(out)
     path = out / RESULTS
     if not path.is_file():
         raise AuditError(f"out: {out} holds no {RESULTS}. Name the folder that `segae audit -o` wrote to.")

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from segae.cli.printing import print_table
 from segae.errors import ParameterError
 
 if TYPE_CHECKING:
@@ -58,8 +59,6 @@ def _names(outs: Sequence[Path]) -> list[str]:
 
 
 def _print_comparison(found: Comparison) -> None:
-    from segae.cli import print_table
-
     print_table(_HEADER, [_row(entry) for entry in (*([found.all] if found.all else []), *found.structures)])
     if found.all is None:
         print("No mask has a Dice in both.")
@@ -96,8 +95,6 @@ def _print_pairs(what: str, pairs: Sequence[tuple[str, str]]) -> None:
 
 
 def _print_wins(chosen: Sequence[Best], names: Sequence[str]) -> None:
-    from segae.cli import print_table
-
     wins: Counter[tuple[str, int]] = Counter()
     for entry in chosen:
         wins["", entry.candidate] += 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from segae.train.sources import MoreScans
 
 
-def add_parsers(commands: Any) -> None:
+def add_parser(commands: Any) -> None:
     """Add both to argparse's subparsers; their `run` takes the parsed options and returns the exit code."""
     command = commands.add_parser("train", help="train a judge on your own scans, and write its model file")
     add_train_options(command)
@@ -110,9 +111,6 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 
 def _require_torch(command: str) -> None:
-    try:
-        import scipy  # noqa: F401
-        import torch  # noqa: F401
-        import tqdm  # noqa: F401
-    except ImportError as error:
-        raise ParameterError(f"{command} needs {error.name}: pip install 'segae[train]'.") from error
+    missing = [name for name in ("torch", "scipy", "tqdm") if find_spec(name) is None]
+    if missing:
+        raise ParameterError(f"{command} needs {', '.join(missing)}: pip install 'segae[train]'.")

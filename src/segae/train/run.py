@@ -1,6 +1,6 @@
 """A run of training: weights and their running average, optimiser, checkpoints, and a log of how it goes.
 
-The judge (`segae.train.fit`) and its rival (`segae_lab.rival`) say what a batch costs; all else is the same for both.
+A subclass says what a batch costs (for the judge, `segae.train.fit`).
 """
 
 from __future__ import annotations

@@ -4,25 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
-
-if TYPE_CHECKING:
-    from segae.train.evaluate import Row
 
 _SIDE, _LEFT, _TOP, _BELOW = 190, 30, 22, 22
 _COLUMNS = 4
 _DOT, _LINE, _TEXT = (0, 114, 178), (170, 170, 170), (40, 40, 40)
 
 
-def draw_scatter(rows: Sequence[Row], out: Path) -> None:
+class Judged(Protocol):
+    """A judged mask: what was done to it, its true Dice, and the predicted one (nan for none)."""
+
+    @property
+    def kind(self) -> str:
+        """Kind of error."""
+
+    @property
+    def true(self) -> float:
+        """True Dice."""
+
+    @property
+    def said(self) -> float:
+        """Predicted Dice."""
+
+
+def draw_scatter(rows: Sequence[Judged], out: Path) -> None:
     """Write a PNG of the masks' predictions.
 
     Parameters
     ----------
-    rows : sequence of Row
+    rows : sequence of Judged
         Of whole masks; those without a prediction are left out.
     out : Path
     """
@@ -38,7 +51,7 @@ def draw_scatter(rows: Sequence[Row], out: Path) -> None:
     sheet.resize((sheet.width // 2, sheet.height // 2), Image.Resampling.LANCZOS).save(out)
 
 
-def _draw_panel(draw: ImageDraw.ImageDraw, corner: tuple[int, int], title: str, rows: Sequence[Row]) -> None:
+def _draw_panel(draw: ImageDraw.ImageDraw, corner: tuple[int, int], title: str, rows: Sequence[Judged]) -> None:
     left, top, side = corner[0] + 2 * _LEFT, corner[1] + 2 * _TOP, 2 * _SIDE
     font = ImageFont.load_default(size=24)
     said, true = (np.array([getattr(row, key) for row in rows]) for key in ("said", "true"))

@@ -19,10 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from segae.audit.report.pictures import Picture, draw_case
-from segae.audit.results import MaskRow, Results, load
+from segae.audit.results import MaskRow, Results
 from segae.audit.review import decisions
 from segae.audit.review.ranking import Ranked, choose, rank
 from segae.audit.review.verdict import KINDS, Verdict, verdict
+from segae.audit.store import load
 from segae.engine import Engine
 from segae.errors import ParameterError
 from segae.picture import require_pillow

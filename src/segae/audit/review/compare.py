@@ -18,7 +18,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from segae.audit.results import MaskRow, Results, load
+from segae.audit.results import MaskRow, Results
+from segae.audit.store import load
 from segae.errors import AuditError, ParameterError
 
 Float64 = npt.NDArray[np.float64]

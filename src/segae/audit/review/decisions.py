@@ -12,7 +12,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from segae.audit.results import load as load_results
+from segae.audit.store import load as load_results
 from segae.audit.tables import spreadsheet_cell
 from segae.errors import AuditError
 

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
-from segae.audit.results import Results, load
+from segae.audit.results import Results
 from segae.audit.scoring.fingerprint import fingerprint
 from segae.audit.scoring.local import score_here
 from segae.audit.scoring.progress import show_progress
 from segae.audit.scoring.worker import Outcome, Settings, sha256_of
-from segae.audit.store import Store
+from segae.audit.store import Store, load
 from segae.audit.tables import write_tables
 from segae.datasets import Found, find_cases
 from segae.datasets.case import Case

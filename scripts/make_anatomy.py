@@ -75,7 +75,7 @@ _TISSUES = ("muscle", "fat", "abdominal_tissue", "mediastinal_tissue", "skin", "
 _VARIABLE_ENDS = [("vertebrae_T12", "vertebrae_L1")]
 # Pairs that nature joins at times.
 _MAY_FUSE = [("kidney_left", "kidney_right", "horseshoe kidney, about 1 in 500")]
-_TRANSPLANT_SD_MM = np.array([45.0, 40.0, 60.0])
+_TRANSPLANT_SD_MM = np.array([30.0, 30.0, 50.0])
 _PHANTOM_TISSUES = {
     "adrenal_gland_left": ("Adrenal, left",), "adrenal_gland_right": ("Adrenal, right",), "trachea": ("Trachea",),
     "brain": ("Brain",), "gallbladder": ("Gall bladder",), "stomach": ("Stomach",), "heart": ("Heart",),

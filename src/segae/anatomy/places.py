@@ -16,6 +16,8 @@ _LOOSENESS = 0.15
 # Adults differ in size by about this much from the common frame.
 _SIZES = (0.8, 1.25)
 _ENOUGH_FOR_SIZE = 6
+# Squared spreads within which a structure lies in the second place that some people have it in.
+_IN_OTHER_PLACE = 9.0
 
 
 def size_of(points: Mapping[str, Float64], places: Mapping[str, Fact]) -> float:
@@ -78,7 +80,7 @@ class Consensus:
     def misfits(self, names: Sequence[str], places: Float64, without: Sequence[str] = ()) -> Float64:
         """Squared distances [names, 3] of places [names, 3] or [3] from the expected ones, in spreads.
 
-        Where some people have a structure in a second place, from the nearer of both.
+        Where some people have a structure in a second place, and it lies there, from that.
         """
         spreads = np.array([self._places[name].spread for name in names]).reshape(-1, 3)
         expected = self.expected(names, without)
@@ -89,7 +91,7 @@ class Consensus:
                 place = places if places.ndim == 1 else places[row]
                 second = expected[row] + self.size * (other.mean - self._places[name].mean)
                 there = ((place - second) / other.spread) ** 2
-                if there.sum() < away[row].sum():
+                if there.sum() < min(_IN_OTHER_PLACE, away[row].sum()):
                     away[row] = there
         return away
 

@@ -13,8 +13,10 @@ from segae.anatomy.table import Table, known
 _CLEAR_SDS, _CLEAR_MM = 2.5, 15.0
 # Of its usual distance, how far a pair must lie the other way round.
 _EXCHANGED = -0.25
-# Two single organs that tell sides are so far apart from left to right in the common frame.
-_SINGLE_MM = 55.0
+# An organ without partner that tells sides lies so far from the middle, one that tells the middle so near.
+_ASIDE_MM, _CENTRAL_MM = 25.0, 12.0
+# In a mirrored body all but this share of them lie on the other side.
+_MIRRORED_SHARE = 0.2
 # One label covers both of a pair when it has so much on either side, and so wide a gap between.
 _BOTH_SHARE, _BOTH_GAP_MM = 0.2, 15.0
 # What the thinnest place between has of the thickest one, at most.
@@ -38,7 +40,7 @@ def check_sides(scene: Scene, consensus: Consensus, table: Table) -> list[Findin
             exchanged.append(pair)
         elif share > -_EXCHANGED:
             right_way.append(pair)
-    singles = _singles(parts, table)
+    singles = _singles(parts, table, enough=3 if right_way or not exchanged else 2)
     largest = max((name for name in parts if known(name).side is None), key=lambda n: parts[n].volume_ml, default="")
     return [
         *_swapped(right_way, exchanged, singles, largest),
@@ -46,23 +48,38 @@ def check_sides(scene: Scene, consensus: Consensus, table: Table) -> list[Findin
     ]
 
 
-def _singles(parts: dict[str, Part], table: Table) -> float:
-    """How the organs without partner lie from left to right: above 0 as usual, below 0 mirrored, 0 unknown.
+def _singles(parts: dict[str, Part], table: Table, enough: int) -> int:
+    """How the organs without partner lie from left to right: 1 as usual, -1 mirrored, 0 unknown.
 
-    Every two of them that are far apart in the common frame have a vote.
+    Those that usually lie beside the middle have a vote each; to be mirrored, `enough` must lie on the other side: two
+    alone, such as liver and spleen, may have changed names.
     """
-    names = [name for name in parts if name in table.places and known(name).side is None and _whole_x(parts[name])]
-    if len(names) < 2:
-        return 0.0
-    here = np.array([parts[name].middle[2] for name in names])
-    there = np.array([table.places[name].mean[2] for name in names])
-    i, j = np.triu_indices(len(names), 1)
-    far = np.abs(there[i] - there[j]) > _SINGLE_MM
-    if not far.any():
-        return 0.0
-    votes = np.clip((here[i] - here[j])[far] / (there[i] - there[j])[far], -1, 1)
-    mean = float(votes.mean())
-    return mean if abs(mean) > 0.2 else 0.0
+    usual_middle = float(
+        np.mean([fact.mean[2] for name, fact in table.places.items() if name.startswith("vertebrae_")])
+    )
+    central, lateral = [], []
+    for name, part in parts.items():
+        if name not in table.places or not _whole_x(part):
+            continue
+        partner = known(name).partner
+        aside = table.places[name].mean[2] - usual_middle
+        if partner in parts:
+            central.append((part.middle[2] + parts[partner].middle[2]) / 2)
+        elif known(name).side is None and abs(aside) > max(_ASIDE_MM, 2 * table.places[name].spread[2]):
+            lateral.append((part.middle[2], aside))
+        elif known(name).side is None and abs(aside) < _CENTRAL_MM:
+            central.append(part.middle[2])
+    if not lateral:
+        return 0
+    if not central:  # the lateral ones tell the middle themselves, if they lie on both sides
+        if len({aside > 0 for _, aside in lateral}) < 2:
+            return 0
+        central = [(min(x for x, _ in lateral) + max(x for x, _ in lateral)) / 2]
+    middle = float(np.median(central))
+    share = float(np.mean([(x - middle) * aside > 0 for x, aside in lateral]))
+    if share <= _MIRRORED_SHARE and len(lateral) >= enough:
+        return -1
+    return 1 if share > 0.5 else 0
 
 
 def _both_across(pair: tuple[str, str], parts: dict[str, Part], consensus: Consensus) -> bool:
@@ -82,7 +99,7 @@ def _whole_x(part: Part) -> bool:
 
 
 def _swapped(
-    right_way: list[tuple[str, str]], exchanged: list[tuple[str, str]], singles: float, largest: str
+    right_way: list[tuple[str, str]], exchanged: list[tuple[str, str]], singles: int, largest: str
 ) -> list[Finding]:
     if singles < 0 and len(exchanged) >= len(right_way):
         either = "" if exchanged else " (or situs inversus)"

@@ -1,4 +1,4 @@
-"""`_core.component_sizes` against scipy.ndimage.label."""
+"""`_core.component_sizes` and `component_labels` against scipy.ndimage.label."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 import reference
 from hypothesis import given
 from layouts import DTYPES, LAYOUTS, lay_out
+from scipy import ndimage
 from strategies import labelmaps
 
 from segae import _core
@@ -30,6 +31,18 @@ def test_component_sizes(dtype: str, layout: str, rng: np.random.Generator) -> N
 def test_component_sizes_of_anything(volume: Array) -> None:
     for label in (1, 2, -1):
         assert _core.component_sizes(volume, label) == reference.component_sizes(volume == label)
+
+
+@given(labelmaps())
+def test_component_labels_of_anything(volume: Array) -> None:
+    labels = _core.component_labels(volume, 1)
+    assert np.array_equal(labels > 0, volume == 1)
+    sizes = np.bincount(labels.ravel())[1:]
+    assert sizes.tolist() == _core.component_sizes(volume, 1)
+    theirs, count = ndimage.label(volume == 1, np.ones((3, 3, 3)))
+    assert count == len(sizes)
+    # Two numberings of the same pieces: every pair of numbers occurs once.
+    assert len({*zip(labels.ravel().tolist(), theirs.ravel().tolist(), strict=True)} - {(0, 0)}) == count
 
 
 @pytest.mark.parametrize("step", [(0, 0, 1), (0, 1, 1), (1, 1, 1), (1, -1, 1), (1, 1, -1), (1, -1, -1), (0, 1, -1)])

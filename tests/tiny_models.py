@@ -8,6 +8,7 @@ import onnx
 from onnx import TensorProto, helper
 
 from segae.recipe import Calibration, ChannelSpec, MarginCrop, ModelCard, PaperCrop, Recipe
+from segae.reference.network import METADATA_KEY, ReferenceCard
 
 STRUCTURES = ("liver", "spleen", "kidney_left", "kidney_right", "vertebrae_L1", "vertebrae_L2")
 
@@ -105,4 +106,46 @@ def _write(
         metadata = card.to_json()
     if metadata is not None:
         helper.set_model_props(model, {"segae": metadata})
+    onnx.save(model, path)
+
+
+def write_reference(path: Path) -> None:
+    """A reference network that tells organs by their brightness: 80, 100, ... HU, as the phantom has without noise."""
+    constants = [
+        helper.make_tensor("begin", TensorProto.INT64, [1], [0]),
+        helper.make_tensor("end", TensorProto.INT64, [1], [1]),
+        helper.make_tensor("one", TensorProto.INT64, [1], [1]),
+        helper.make_tensor("range", TensorProto.FLOAT, [], [100.0]),
+        helper.make_tensor("width", TensorProto.FLOAT, [], [20.0]),
+        helper.make_tensor("half", TensorProto.FLOAT, [], [0.5]),
+        helper.make_tensor("none", TensorProto.FLOAT, [], [0.0]),
+        helper.make_tensor("most", TensorProto.FLOAT, [], [4.0]),
+    ]
+    nodes = [
+        helper.make_node("Slice", ["slices", "begin", "end", "one"], ["plane"]),
+        helper.make_node("Squeeze", ["plane", "one"], ["share"]),
+        helper.make_node("Mul", ["share", "range"], ["above_60_hu"]),
+        helper.make_node("Div", ["above_60_hu", "width"], ["steps"]),
+        helper.make_node("Add", ["steps", "half"], ["rounded_up"]),
+        helper.make_node("Floor", ["rounded_up"], ["number"]),
+        helper.make_node("Clip", ["number", "none", "most"], ["bounded"]),
+        helper.make_node("Cast", ["bounded"], ["classes"], to=TensorProto.UINT8),
+    ]
+    slices = helper.make_tensor_value_info("slices", TensorProto.FLOAT, ["n", 1, "h", "w"])
+    classes = helper.make_tensor_value_info("classes", TensorProto.UINT8, ["n", "h", "w"])
+    graph = helper.make_graph(nodes, "tiny", [slices], [classes], constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    card = ReferenceCard(
+        classes=("liver", "spleen", "kidney_left", "kidney_right"),
+        reliability={"liver": 0.95, "spleen": 0.9, "kidney_left": 0.9},
+        narrow_mm=(0.0,),
+        wide_mm=(),
+        narrow_hu=(60.0, 160.0),
+        wide_hu=(-1000.0, 1000.0),
+        pixel_mm=2.0,
+        step_mm=5.0,
+        multiple=8,
+        training={},
+    )
+    helper.set_model_props(model, {METADATA_KEY: card.to_json()})
     onnx.save(model, path)

@@ -13,4 +13,8 @@ namespace segae {
 // Sizes in voxels of the components of `mask`, largest first.
 std::vector<int64_t> component_sizes(const MaskView& mask);
 
+// Number of the component that each voxel belongs to: 1 the largest (of equal ones the first in memory order of
+// [z, y, x]), 0 outside the mask. `out` is int32 [z, y, x], contiguous.
+void component_labels(const MaskView& mask, int32_t* out);
+
 }  // namespace segae

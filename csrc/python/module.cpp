@@ -139,6 +139,15 @@ std::vector<int64_t> bind_component_sizes(const py::array& mask, int64_t label) 
   return component_sizes(input);
 }
 
+py::array_t<int32_t> bind_component_labels(const py::array& mask, int64_t label) {
+  const MaskView input{view(mask, "mask"), label};
+  py::array_t<int32_t> labels({mask.shape(0), mask.shape(1), mask.shape(2)});
+  int32_t* out = labels.mutable_data();
+  const py::gil_scoped_release release;
+  component_labels(input, out);
+  return labels;
+}
+
 }  // namespace
 
 PYBIND11_MODULE(_core, m) {
@@ -188,4 +197,5 @@ PYBIND11_MODULE(_core, m) {
   register_batch(m);
 #endif
   m.def("component_sizes", &bind_component_sizes, py::arg("mask"), py::arg("label"));
+  m.def("component_labels", &bind_component_labels, py::arg("mask"), py::arg("label"));
 }

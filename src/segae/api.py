@@ -48,6 +48,10 @@ def assess(
     axes: str = "zyx",
     label: int | None = None,
     error_map: bool = False,
+    reference: object | None = None,
+    reference_label: int | None = None,
+    reference_reliability: float | None = None,
+    resample_reference: bool = False,
     model: str | os.PathLike[str] = "default",
     device: str = "auto",
 ) -> Assessment:
@@ -57,7 +61,18 @@ def assess(
     """
     engine = _engine(os.fspath(model), device)
     return engine.assess(
-        image, mask, structure, affine=affine, spacing=spacing, axes=axes, label=label, error_map=error_map
+        image,
+        mask,
+        structure,
+        affine=affine,
+        spacing=spacing,
+        axes=axes,
+        label=label,
+        error_map=error_map,
+        reference=reference,
+        reference_label=reference_label,
+        reference_reliability=reference_reliability,
+        resample_reference=resample_reference,
     )
 
 
@@ -70,6 +85,10 @@ def assess_labels(
     spacing: Sequence[float] | None = None,
     axes: str = "zyx",
     error_map: bool = False,
+    reference: object | None = "auto",
+    reference_names: Mapping[int, str] | str | None = None,
+    reference_reliability: float | Mapping[str, float] | None = None,
+    resample_reference: bool = False,
     model: str | os.PathLike[str] = "default",
     device: str = "auto",
 ) -> Assessments:
@@ -80,5 +99,15 @@ def assess_labels(
     """
     engine = _engine(os.fspath(model), device)
     return engine.assess_labels(
-        image, labelmap, structures, affine=affine, spacing=spacing, axes=axes, error_map=error_map
+        image,
+        labelmap,
+        structures,
+        affine=affine,
+        spacing=spacing,
+        axes=axes,
+        error_map=error_map,
+        reference=reference,
+        reference_names=reference_names,
+        reference_reliability=reference_reliability,
+        resample_reference=resample_reference,
     )

@@ -147,27 +147,7 @@ class Session:
         self._pid = os.getpid()  # last: it tells other threads that the session is this process's own
 
     def _new_runtime(self, stream: int | None) -> tuple[Any, str]:
-        """Open the model on the wanted device; on a GPU, to work on a caller's stream where one is given."""
-        runtime = _import_runtime()
-        options = runtime.SessionOptions()
-        # Slices are judged independently of each other, so the threads are ours, one a chunk of slices: the runtime
-        # has no pool that waits, spins or is lost in a fork.
-        options.intra_op_num_threads = 1
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        providers, device = _providers(runtime, self._wanted, stream)
-        try:
-            opened = runtime.InferenceSession(str(self.path), options, providers=providers)
-        except Exception as error:  # onnxruntime's exceptions share no public base
-            raise ModelFileError(
-                f"model: {self.path} cannot be opened as an ONNX file ({type(error).__name__}: {error})."
-            ) from error
-        if device != "cpu" and opened.get_providers()[0] != _CUDA:
-            raise DeviceError(
-                f"device: asked for {device}, but ONNX Runtime could only open {opened.get_providers()}. "
-                f"{_why_no_cuda(runtime)}"
-            )
-        return opened, device
+        return open_runtime(self.path, self._wanted, stream)
 
     @property
     def _number(self) -> int:
@@ -197,6 +177,41 @@ class Session:
         self.__dict__.update(state)
         self._lock, self._stream_lock = threading.Lock(), threading.Lock()
         self._open()
+
+
+def open_runtime(path: Path, device: str, stream: int | None = None) -> tuple[Any, str]:
+    """Open an ONNX file; on a GPU, to work on a caller's stream where one is given.
+
+    Returns
+    -------
+    session : onnxruntime.InferenceSession
+        With a single thread of its own: callers run it on as many threads as they like. The runtime then has no pool
+        that waits, spins or is lost in a fork.
+    device : str
+        Where it really runs.
+
+    Raises
+    ------
+    ModelFileError, DeviceError
+    """
+    runtime = _import_runtime()
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    providers, device = _providers(runtime, _parse_device(device), stream)
+    try:
+        opened = runtime.InferenceSession(str(path), options, providers=providers)
+    except Exception as error:  # onnxruntime's exceptions share no public base
+        raise ModelFileError(
+            f"model: {path} cannot be opened as an ONNX file ({type(error).__name__}: {error})."
+        ) from error
+    if device != "cpu" and opened.get_providers()[0] != _CUDA:
+        raise DeviceError(
+            f"device: asked for {device}, but ONNX Runtime could only open {opened.get_providers()}. "
+            f"{_why_no_cuda(runtime)}"
+        )
+    return opened, device
 
 
 # Sessions of a parent process, kept until this child ends.

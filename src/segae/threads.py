@@ -2,12 +2,34 @@
 
 from __future__ import annotations
 
+import operator
 import os
 import threading
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+from segae.errors import ParameterError
+
 T = TypeVar("T")
+
+
+def checked_threads(threads: int | None) -> int | None:
+    """The number that the caller asked for, or None.
+
+    Raises
+    ------
+    ParameterError
+        When it is no positive integer.
+    """
+    if threads is None:
+        return None
+    try:
+        number = operator.index(threads)
+    except TypeError as error:
+        raise ParameterError(f"threads: expected a positive integer or None, got {threads!r}.") from error
+    if number < 1:
+        raise ParameterError(f"threads: expected a positive number or None, got {threads!r}.")
+    return number
 
 
 def available_threads() -> int:

@@ -16,7 +16,7 @@ _WRONG_USAGE = (DeviceError, ParameterError, UnknownStructureError)
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     logging.basicConfig(format="segae: %(message)s", level=logging.WARNING)
-    options = _parser().parse_args(arguments)
+    options = build_parser().parse_args(arguments)
     run: Callable[[argparse.Namespace], int] = options.run
     try:
         return run(options)
@@ -31,7 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
 
 
-def _parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
+    """Declare all commands; the documentation site prints them from here."""
     from segae import __version__
 
     parser = argparse.ArgumentParser(

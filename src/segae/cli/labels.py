@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from segae.cli.engine import add_engine_options, open_engine
-from segae.cli.printing import print_table, without_nan
+from segae.cli.printing import print_table
 
 _COLUMNS = ("structure", "dice", "precision", "recall", "volume_ml", "flags")
 
@@ -38,7 +38,7 @@ def run(options: argparse.Namespace) -> int:
     names = read_label_names(options.names, options.labelmap)
     found = open_engine(options).assess_labels(options.image, options.labelmap, names)
     if options.json:
-        print(json.dumps(without_nan({name: entry.to_dict() for name, entry in found.items()}), indent=2))
+        print(json.dumps({name: entry.to_dict() for name, entry in found.items()}, indent=2, allow_nan=False))
         return 0
     rows = [
         (a.structure, f"{a.dice:.4f}", f"{a.precision:.4f}", f"{a.recall:.4f}", f"{a.volume_ml:.2f}",

@@ -1,0 +1,84 @@
+"""What a caller passed as `reference` -> the second opinion that it asks for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from segae.frame import Volume
+from segae.reference.builtin import BuiltInReference, knows_scan
+from segae.reference.given import GivenReference, read_labelmap, read_mask, read_masks
+from segae.reference.network import built_in_network
+from segae.reference.opinion import SecondOpinion
+
+AUTO, BUILT_IN = "auto", "built-in"
+
+
+@dataclass(frozen=True)
+class ReferenceRequest:
+    """What a caller said of references.
+
+    Attributes
+    ----------
+    reference : None, "auto", "built-in", or masks
+        "auto" is the built-in one where it can help: with the judge in the package, for whose words the fusion was
+        fitted, and a CT that shows enough of a body. "built-in" asks for it with any judge.
+    reliability : float, mapping or None
+    resample : bool
+    """
+
+    reference: object
+    reliability: float | Mapping[str, float] | None = None
+    resample: bool = False
+
+    @property
+    def given(self) -> bool:
+        """Whether the caller brought masks."""
+        return self.reference is not None and not _is_word(self.reference)
+
+
+def built_in(
+    request: ReferenceRequest, image: Volume, device: str, threads: int, *, packaged_judge: bool, is_ct: bool
+) -> SecondOpinion | None:
+    """The built-in reference where the request asks for it; None where it does not, or the scan is none for it.
+
+    Raises
+    ------
+    ModelFileError, DeviceError
+    """
+    if request.reference is None or request.given:
+        return None
+    if request.reference == AUTO and not (packaged_judge and is_ct and knows_scan(image)):
+        return None
+    return SecondOpinion(BuiltInReference(image, built_in_network(device), threads))
+
+
+def of_structure(
+    request: ReferenceRequest, image: Volume, structure: str, label: int | None, threads: int
+) -> SecondOpinion:
+    """The given reference of one structure."""
+    found = read_mask(
+        image, request.reference, structure, label, request.reliability, resample=request.resample, threads=threads
+    )
+    return SecondOpinion(found)
+
+
+def of_labelmap(
+    request: ReferenceRequest, image: Volume, names: Mapping[int, str] | None, threads: int
+) -> SecondOpinion:
+    """The given reference of many structures: a labelmap whose values have names, or a mask a structure."""
+    reference = request.reference
+    if isinstance(reference, GivenReference):
+        return SecondOpinion(reference)
+    if isinstance(reference, Mapping):
+        found = read_masks(image, reference, request.reliability, resample=request.resample, threads=threads)
+    else:
+        found = read_labelmap(
+            image, reference, names or {}, request.reliability, resample=request.resample, threads=threads
+        )
+    return SecondOpinion(found)
+
+
+def _is_word(reference: object) -> bool:
+    return isinstance(reference, str) and reference in (AUTO, BUILT_IN) and not os.path.exists(reference)  # noqa: PTH110

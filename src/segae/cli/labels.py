@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segae.cli.engine import add_engine_options, open_engine
-from segae.cli.printing import print_table, without_nan
+from segae.cli.printing import print_table
 from segae.errors import ParameterError
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ def _of_folder(engine: Any, options: argparse.Namespace, names: Names) -> dict[s
 
 def _print(options: argparse.Namespace, found: Mapping[str, Assessment]) -> None:
     if options.json:
-        print(json.dumps(without_nan({name: entry.to_dict() for name, entry in found.items()}), indent=2))
+        print(json.dumps({name: entry.to_dict() for name, entry in found.items()}, indent=2, allow_nan=False))
         return
     rows = [
         (name, f"{a.dice:.4f}", f"{a.precision:.4f}", f"{a.recall:.4f}", f"{a.volume_ml:.2f}",

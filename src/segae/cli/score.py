@@ -7,7 +7,6 @@ import json
 from typing import Any
 
 from segae.cli.engine import add_engine_options, open_engine
-from segae.cli.printing import without_nan
 from segae.errors import ParameterError
 
 
@@ -31,7 +30,7 @@ def run(options: argparse.Namespace) -> int:
         raise ParameterError("structure: say once what the mask shows, such as liver; `segae structures` lists them.")
     assessment = open_engine(options).assess(options.image, options.mask, structure, label=options.label)
     if options.json:
-        print(json.dumps(without_nan(assessment.to_dict()), indent=2))
+        print(json.dumps(assessment.to_dict(), indent=2, allow_nan=False))
         return 0
     print(f"{assessment.structure}: predicted Dice {assessment.dice:.3f}")
     print(f"  precision {assessment.precision:.3f}, recall {assessment.recall:.3f}, {assessment.volume_ml:.1f} ml")

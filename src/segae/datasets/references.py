@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import os
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from segae.datasets.case import Case, MaskFile
 from segae.datasets.detect import find_cases
+from segae.datasets.folders import masks_in
 from segae.datasets.names import Names
 from segae.datasets.scan import list_folder, stem
-from segae.errors import AuditError, ParameterError, VolumeError
-from segae.label_names import read_label_names
+from segae.errors import AuditError, VolumeError
+from segae.frame import Volume
+from segae.label_names import read_table
+from segae.masks import read_labelmap, read_mask
+from segae.reference.given import GivenReference, Part, on_grid_of
 
 _CHANNEL = "_0000"
 
@@ -84,46 +90,57 @@ def _by_case(root: Path, names: Names) -> dict[str, tuple[MaskFile, ...]]:
         return {}
     found: dict[str, tuple[MaskFile, ...]] = {}
     listing = list_folder(root, [])
-    values = names.values or _values_of_json(root)
+    named = read_table(root / "dataset.json").labels if (root / "dataset.json").is_file() and not names.labels else {}
     for name in listing.files:
         base = stem(name)
         if base is not None:
-            found[base] = tuple(_labelmap(root / name, values, names))
+            file = root / name
+            found[base] = tuple(names.parts(file, named) if named else _parts_of_file(names, file))
     for name in listing.folders:
-        inside = root / name
-        if (inside / "segmentations").is_dir():
-            inside = inside / "segmentations"
-        masks = []
-        for file in list_folder(inside, []).files:
-            structure = names.structure(stem(file) or "")
-            if structure is not None:
-                masks.append(MaskFile(structure, inside / file, name=stem(file) or ""))
-        if masks:
-            found[name] = tuple(masks)
+        inside = root / name / "segmentations"
+        found[name] = tuple(masks_in(inside if inside.is_dir() else root / name, names, []))
     return {key: masks for key, masks in found.items() if masks}
 
 
-def _values_of_json(root: Path) -> dict[int, str]:
-    """Value -> name as nnU-Net's ``dataset.json`` beside its predictions says."""
-    path = root / "dataset.json"
-    if not path.is_file():
-        return {}
+def _parts_of_file(names: Names, file: Path) -> list[MaskFile]:
     try:
-        labels = json.loads(path.read_text(encoding="utf-8")).get("labels", {})
-        return {int(value): str(name) for name, value in labels.items() if isinstance(value, int) and value != 0}
-    except (OSError, ValueError, AttributeError) as error:
-        raise ParameterError(f"reference: {path} cannot be read ({error}). Give --reference-names.") from error
+        return names.parts_of_file(file)
+    except VolumeError:  # a file that cannot be read is told of when its case is scored, if it belongs to one
+        return []
 
 
-def _labelmap(path: Path, values: dict[int, str], names: Names) -> list[MaskFile]:
-    if not values:
-        try:
-            values = read_label_names("totalsegmentator", str(path))
-        except (ParameterError, VolumeError):
-            return []
-    known = {value: names.structure(name) for value, name in values.items()}
-    return [
-        MaskFile(structure, path, (value,), values[value], may_be_absent=True)
-        for value, structure in known.items()
-        if structure is not None
-    ]
+def files_of_reference(path: str | os.PathLike[str], names: Names) -> list[MaskFile]:
+    """The structures of one scan's reference: a labelmap, or a folder of masks named after structures."""
+    place = Path(path)
+    return masks_in(place, names, []) if place.is_dir() else names.parts_of_file(place)
+
+
+def read_reference(
+    image: Volume, files: Sequence[MaskFile], reliability: float | None, *, resample: bool, threads: int
+) -> GivenReference:
+    """Read a case's reference; labelmaps are read once.
+
+    Raises
+    ------
+    VolumeError, GridMismatchError
+        When any of its files cannot be used.
+    """
+    parts: dict[str, Part] = {}
+    by_path: dict[object, list[MaskFile]] = defaultdict(list)
+    for file in files:
+        by_path[file.path].append(file)
+    for path, masks in by_path.items():
+        volume = on_grid_of(image, path, resample=resample)
+        read = read_labelmap if any(mask.labels for mask in masks) else read_mask
+        volume, scans = read(volume, "reference", threads)
+        for mask in masks:
+            if len(mask.labels) < 2:
+                label = mask.labels[0] if mask.labels else 1
+                if label in scans:
+                    parts[mask.structure] = Part(volume, label, scans[label])
+                continue
+            union = replace(volume, array=np.isin(volume.array, mask.labels).astype(np.uint8))
+            union, whole = read_mask(union, "reference", threads)
+            if 1 in whole:
+                parts[mask.structure] = Part(union, 1, whole[1])
+    return GivenReference(parts, reliability, threads)

@@ -13,7 +13,7 @@ from segae.errors import ParameterError
 from segae.perturbation.draw import with_severity
 from segae.perturbation.kinds import KINDS
 from segae.perturbation.scene import Scene
-from segae.picture import EXPECTED, GIVEN, Panel, draw_sheet, require_pillow
+from segae.picture import AFTER, BEFORE, Panel, draw_sheet, require_pillow
 
 SEVERITIES = (0.15, 0.4, 0.8)
 _MARGIN_MM = 25.0
@@ -26,7 +26,7 @@ _BY_SLICE = {"truncate", "drop_slices", "staircase", "interpolate", "slicewise",
 def draw_gallery(scene: Scene, path: Path, seed: int) -> None:
     """Write the picture; kinds whose image or labelmap is missing are left out.
 
-    Blue: the mask as given. Orange: damaged. Each kind is shown in the plane where the strongest changes most.
+    Each kind is shown in the plane where the strongest changes most.
     """
     require_pillow()
     panels = [row for row in (_panels(scene, name, seed) for name in KINDS) if row]
@@ -52,7 +52,7 @@ def _panels(scene: Scene, name: str, seed: int) -> list[Panel]:
         Panel(
             _plane(hu, axis, index),
             (spacing[0], spacing[1]),
-            [(_plane(truth, axis, index), EXPECTED), (_plane(result, axis, index), GIVEN)],
+            [(_plane(truth, axis, index), BEFORE), (_plane(result, axis, index), AFTER)],
             f"{name} {severity:g}\nDice {dice:.2f}",
         )
         for severity, dice, result in results

@@ -9,16 +9,14 @@ from pathlib import Path
 import numpy as np
 
 from segae import Engine
-from segae.picture import EXPECTED, GIVEN, Color, Panel, draw_sheet
+from segae.picture import EXPECTED, GIVEN, TRUE, Panel, draw_sheet
 from segae.train import data, protocols
 from segae.train.data import Case
 from segae.train.evaluate import Row
 
-TRUTH: Color = (0, 158, 115)
-
 
 def draw_failures(engine: Engine, cases: Iterable[Case], rows: list[Row], out: Path, count: int = 8) -> None:
-    """Draw the masks with the largest error, at most one of a case: given (orange), expected (blue), true (green).
+    """Draw the masks with the largest error, at most one of a case: given (orange), expected (blue), true (white dots).
 
     Parameters
     ----------
@@ -58,6 +56,6 @@ def _panel(engine: Engine, case: Case, row: Row) -> Panel:
     return Panel(
         hu=scan.image[z][part],
         spacing_mm=(scan.spacing_mm[1], scan.spacing_mm[2]),
-        outlines=[(truth[z][part], TRUTH), (expected[part], EXPECTED), (given[z][part], GIVEN)],
+        outlines=[(given[z][part], GIVEN), (expected[part], EXPECTED), (truth[z][part], TRUE)],
         caption=f"{row.structure} ({row.kind})\nDice {row.true:.2f}, said {row.said:.2f}",
     )

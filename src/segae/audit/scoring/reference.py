@@ -1,4 +1,4 @@
-"""References in an audit: a case's files become one, and once all cases are seen, it is weighed anew."""
+"""The user's reference of an audit, weighed anew once all cases are seen."""
 
 from __future__ import annotations
 
@@ -6,48 +6,13 @@ from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
-import numpy as np
-
 from segae.audit.results import MaskRow
-from segae.datasets.case import MaskFile
-from segae.frame import Volume
 from segae.reference.comparison import ReferenceComparison
 from segae.reference.fusion import fuse, usual_overlap
-from segae.reference.given import UNKNOWN_RELIABILITY, GivenReference, Part, on_grid_of
-from segae.slices import scan_labels
+from segae.reference.given import UNKNOWN_RELIABILITY
 
 # Closer than this, two numbers that were computed alike are the same.
 _SAME = 1e-4
-
-
-def read_reference(
-    image: Volume, files: Sequence[MaskFile], reliability: float | None, *, resample: bool, threads: int
-) -> GivenReference:
-    """Read a case's reference; labelmaps are read once.
-
-    Raises
-    ------
-    VolumeError, GridMismatchError
-        When any of its files cannot be used.
-    """
-    parts: dict[str, Part] = {}
-    by_path: dict[object, list[MaskFile]] = defaultdict(list)
-    for file in files:
-        by_path[file.path].append(file)
-    for path, masks in by_path.items():
-        volume = on_grid_of(image, path, resample=resample)
-        scans = scan_labels(volume.array, "reference", threads)
-        for mask in masks:
-            if len(mask.labels) < 2:
-                label = mask.labels[0] if mask.labels else 1
-                if label in scans:
-                    parts[mask.structure] = Part(volume, label, scans[label])
-                continue
-            union = replace(volume, array=np.isin(volume.array, mask.labels).astype(np.uint8))
-            whole = scan_labels(union.array, "reference", threads)
-            if 1 in whole:
-                parts[mask.structure] = Part(union, 1, whole[1])
-    return GivenReference(parts, reliability, threads)
 
 
 def weighed(rows: Sequence[MaskRow], verified: Collection[str], prior: float | None) -> list[MaskRow]:

@@ -19,8 +19,8 @@ from segae.audit.scoring.reading import Memories, read_masks
 from segae.datasets.case import Case, MaskFile
 from segae.engine import Engine
 from segae.errors import ModelFileError, SegaeError, VolumeError
+from segae.masks import read_mask
 from segae.parts import Part, assess_parts
-from segae.slices import scan_labels
 from segae.volume import Volume, load
 
 _memories = Memories()
@@ -159,13 +159,12 @@ def _score_labelmap(image: Volume, labelmap: Volume, masks: Sequence[MaskFile], 
 def _other_value(image: Volume, mask: MaskFile, engine: Engine) -> Assessment | SegaeError | None:
     """Assess a mask of 0 and one other value, such as 255, of which a folder cannot tell; None when it is no such."""
     try:
-        volume = load(mask.path, "mask", scaled=True)
-        values = list(scan_labels(volume.array, "mask", 1))
+        volume, labels = read_mask(load(mask.path, "mask", scaled=True), "mask", 1)
     except SegaeError:
         return None
-    if len(values) != 1 or values == [1]:
+    if len(labels) != 1 or 1 in labels:
         return None
-    part = Part(mask.structure, (values[0],))
+    part = Part(mask.structure, tuple(labels))
     return assess_parts(engine, image, volume, [part]).entries[part]
 
 

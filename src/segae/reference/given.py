@@ -11,12 +11,11 @@ from typing import Any
 import numpy as np
 
 from segae import _core, structures
+from segae import masks as mask_reader
 from segae.device import DeviceVolume
 from segae.errors import DeviceError, GridMismatchError, ParameterError
 from segae.frame import Volume
 from segae.label_scan import LabelScan
-from segae.masks import label_of_mask, read_mask
-from segae.masks import read_labelmap as read_values
 from segae.reference.comparison import ReferenceComparison, Source, count_overlap, shares, union_box
 from segae.reference.resample import resampled
 from segae.volume import load_pair
@@ -136,8 +135,8 @@ def read_mask(
 ) -> GivenReference:
     """Read the reference of one structure: a mask, or the value `label` of a labelmap."""
     volume = on_grid_of(image, reference, resample=resample)
-    volume, scans = read_mask(volume, "reference", threads)
-    value = label_of_mask(scans, label, "reference")
+    volume, scans = mask_reader.read_mask(volume, "reference", threads)
+    value = mask_reader.label_of_mask(scans, label, "reference")
     parts = {structure: Part(volume, value, scans[value])} if value in scans else {}
     return GivenReference(parts, reliability, threads)
 
@@ -153,7 +152,7 @@ def read_labelmap(
 ) -> GivenReference:
     """Read a labelmap; `names` maps its values to canonical names."""
     volume = on_grid_of(image, reference, resample=resample)
-    volume, scans = read_values(volume, "reference", threads)
+    volume, scans = mask_reader.read_labelmap(volume, "reference", threads)
     parts = {names[value]: Part(volume, value, scan) for value, scan in scans.items() if value in names}
     return GivenReference(parts, reliability, threads)
 
@@ -170,8 +169,8 @@ def read_masks(
     parts = {}
     for name, mask in reference.items():
         volume = on_grid_of(image, mask, resample=resample)
-        volume, scans = read_mask(volume, f"reference[{name!r}]", threads)
-        value = label_of_mask(scans, None, f"reference[{name!r}]")
+        volume, scans = mask_reader.read_mask(volume, f"reference[{name!r}]", threads)
+        value = mask_reader.label_of_mask(scans, None, f"reference[{name!r}]")
         if value in scans:
             parts[structures.get(name).name] = Part(volume, value, scans[value])
     return GivenReference(parts, reliability, threads)

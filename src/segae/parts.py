@@ -10,6 +10,7 @@ import numpy as np
 
 from segae.assessment import Assessment
 from segae.errors import SegaeError
+from segae.masks import read_labelmap
 from segae.volume import Volume
 
 if TYPE_CHECKING:
@@ -59,6 +60,12 @@ def assess_parts(
         else:
             unions.append(part)
     found = _assess_singles(engine, image, labelmap, singles, reference)
+    if unions:
+        try:
+            labelmap, _ = read_labelmap(labelmap, "labelmap", 1)
+        except SegaeError as error:
+            found.entries.update(dict.fromkeys(unions, error))
+            return found
     for part in unions:
         union = replace(labelmap, array=np.isin(labelmap.array, part.values))
         (entry,) = engine.assess_masks(image, [(part.structure, union)], on_error="return", reference=reference)

@@ -21,7 +21,7 @@ from segae.datasets.case import Case, MaskFile
 from segae.datasets.references import read_reference
 from segae.engine import Engine
 from segae.errors import ModelFileError, SegaeError, VolumeError
-from segae.masks import scan_labels
+from segae.masks import read_mask
 from segae.parts import Part, assess_parts
 from segae.reference.builtin import BuiltInReference
 from segae.reference.given import GivenReference
@@ -199,13 +199,12 @@ def _score_labelmap(
 def _other_value(image: Volume, mask: MaskFile, engine: Engine, reference: Reference) -> Assessment | SegaeError | None:
     """Assess a mask of 0 and one other value, such as 255, of which a folder cannot tell; None when it is no such."""
     try:
-        volume = load(mask.path, "mask", scaled=True)
-        values = list(scan_labels(volume.array, "mask", 1))
+        volume, labels = read_mask(load(mask.path, "mask", scaled=True), "mask", 1)
     except SegaeError:
         return None
-    if len(values) != 1 or values == [1]:
+    if len(labels) != 1 or 1 in labels:
         return None
-    part = Part(mask.structure, (values[0],))
+    part = Part(mask.structure, tuple(labels))
     return assess_parts(engine, image, volume, [part], reference).entries[part]
 
 

@@ -236,7 +236,7 @@ class Engine:
         result = Assessments()
         result.unnamed = {label: scan.voxels for label, scan in scans.items() if label not in named}
         if result.unnamed:
-            _log.warning("labelmap: values without a name were left out: %s", sorted(result.unnamed))
+            _log.info("labelmap: values without a name were left out: %s", sorted(result.unnamed))
         probes = Probes()
         request = ReferenceRequest(reference, reference_reliability, resample_reference)
         opinion = self._built_in(request, ct, probes.of(ct))

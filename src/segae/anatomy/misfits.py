@@ -21,6 +21,8 @@ _LOOK, _BETTER, _FITS, _ODD = 6.0, 9.0, 20.0, 45.0
 _SIZE_SHARE, _MOST_FOR_SIZE = 0.6, 14.0
 _VOLUME_SD, _LEAST_MM = 0.6, 2.0
 _FEW, _ENOUGH = 9, 6
+# Names are mixed up among neighbours.
+_NEAR_MM = 150.0
 
 
 def check_places(
@@ -74,10 +76,13 @@ class _Looker:
         return places, self._sizes(names, [self._parts[name] for name in names])
 
     def _as(self, mask: str, names: Sequence[str], without: Sequence[str] = ()) -> Float64:
-        """How badly a mask fits other names."""
+        """How badly a mask fits its own name, which comes first, and others."""
         part = self._parts[mask]
         places = np.nan_to_num(self._consensus.misfits(names, part.middle, (mask, *without))) @ self._axes
-        misfits: Float64 = places + self._sizes(names, [part])
+        sizes = self._sizes(names, [part])
+        # A size that is out of all proportion rules a name out, whatever the place.
+        sizes[1:][sizes[1:] >= _MOST_FOR_SIZE] = np.inf
+        misfits: Float64 = places + sizes
         return misfits
 
     def _sizes(self, names: Sequence[str], parts: Sequence[Part]) -> Float64:
@@ -124,6 +129,7 @@ class _Looker:
             and name not in self._table.holders(other)
             and known(other).group == group
             and other not in self._in_chains
+            and np.linalg.norm(self._table.places[other].mean - self._table.places[name].mean) < _NEAR_MM
         ]
         if not others:
             return None

@@ -113,6 +113,15 @@ class Store:
             told = [(key, value) for key, value in values.items() if value is not None]
             self._database.executemany("INSERT INTO meta VALUES (?, ?)", told)
 
+    def move(self, before: str, now: str) -> None:
+        """Say that the dataset's folder is reached by another path: rows of files below it follow."""
+        with _Transaction(self):
+            for column in ("image", "mask"):
+                self._database.execute(
+                    f"UPDATE masks SET {column} = ? || substr({column}, ?) WHERE substr({column}, 1, ?) = ?",  # noqa: S608
+                    (now, len(before) + 1, len(before) + 1, before + os.sep),
+                )
+
     def fingerprints(self) -> dict[str, str]:
         """Case -> fingerprint, for the cases without an error: they need no second look unless their files changed."""
         return dict(self._database.execute("SELECT case_id, fingerprint FROM cases WHERE error IS NULL"))

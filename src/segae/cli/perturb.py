@@ -57,13 +57,14 @@ def _gallery(options: argparse.Namespace) -> None:
 
 
 def _perturb(options: argparse.Namespace) -> None:
+    from segae.label_names import read_json
     from segae.perturbation import perturb_many
     from segae.perturbation.api import perturb_again
     from segae.readers import save_on_grid
 
     common = {name: getattr(options, name) for name in ("image", "labelmap", "structure", "label")}
     if options.params:
-        made = perturb_again(options.mask, json.loads(options.params.read_text()), **common)
+        made = perturb_again(options.mask, read_json(options.params, "params"), **common)
     else:
         made = perturb_many(
             options.mask,

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from segae import _core
 from segae.device import ArrayT
-from segae.errors import ParameterError
+from segae.errors import ParameterError, SegaeError
 from segae.perturbation.draw import replay, with_dice, with_severity
 from segae.perturbation.error import Outcome
 from segae.perturbation.kind import Params
@@ -294,7 +294,12 @@ def _draw(
 
 
 def _replayed(scene: Scene, params: Mapping[str, Any]) -> Outcome:
-    steps = [dict(step) for step in (params["steps"] if params.get("kind") == RANDOM else [params])]
+    if not isinstance(params, Mapping):
+        raise ParameterError(f"params: expected a dict as `Perturbed.params` holds it, got {type(params).__name__}.")
+    told = params.get("steps") if params.get("kind") == RANDOM else [params]
+    if not isinstance(told, Sequence) or not told or not all(isinstance(step, Mapping) for step in told):
+        raise ParameterError(f"params: expected a list of steps, each a dict with a kind, got {told!r}.")
+    steps = [dict(step) for step in told]
     for step in steps:
         kind = KINDS[_checked(step.get("kind"))]
         if kind.strength not in step:
@@ -303,6 +308,10 @@ def _replayed(scene: Scene, params: Mapping[str, Any]) -> Outcome:
         return replay_steps(scene, steps) if len(steps) > 1 else replay(scene, steps[0])
     except KeyError as error:
         raise ParameterError(f"params: {error.args[0]!r} is missing; see docs/perturb.md.") from error
+    except (TypeError, ValueError, IndexError) as error:
+        if isinstance(error, SegaeError):
+            raise
+        raise ParameterError(f"params: a value is of the wrong type ({error}); see docs/perturb.md.") from error
 
 
 def _checked(kind: object) -> str:

@@ -118,9 +118,10 @@ def run(
         found = find_cases(dataset, names)
         if on_found is not None:
             on_found(found)
-        _check_found(found, store)
+        _check_found(found)
         root = _Root(found)
-        waiting = _waiting(found.cases, store, digest)
+        waiting = _waiting(found.cases, store, digest, root.path)
+        _check_same(found, store, len(found.cases) - len(waiting))
         processes = max(1, min(workers or available_threads(), len(waiting)))
         threads = 1 if scheduler else max(1, available_threads() // processes)
         settings = Settings("default" if model == "default" else str(path), digest, device, threads, str(root.path))
@@ -148,24 +149,38 @@ def run(
     return Summary(found, scored, unchanged, failed, gone, dict(unnamed), seconds, results)
 
 
-def _check_found(found: Found, store: Store) -> None:
-    if not any(case.masks for case in found.cases):
-        unknown = ", ".join(f"{name} ({advice})" for name, (_, advice) in list(found.unknown.items())[:5])
-        raise AuditError(
-            f"dataset: {found.root} ({found.layout}) holds no mask of a known structure."
-            + (f" Names that it has: {unknown}. Map them with --names FILE." if unknown else "")
-        )
+def _check_found(found: Found) -> None:
+    if any(case.masks for case in found.cases):
+        return
+    unknown = ", ".join(f"{name} ({advice})" for name, (_, advice) in list(found.unknown.items())[:5])
+    raise AuditError(
+        f"dataset: {found.root} ({found.layout}) holds no mask of a known structure."
+        + (f" Names that it has: {unknown}. Map them with --names FILE." if unknown else "")
+        + (f" {found.problems[0]}." if found.problems and not unknown else "")
+    )
+
+
+def _check_same(found: Found, store: Store, unchanged: int) -> None:
+    """Refuse another dataset than the one that was begun with: one elsewhere, of which no case is as it was."""
     before = store.meta().get("dataset")
-    if before is not None and before != str(found.root):
-        raise AuditError(f"out: {store.out} holds the audit of {before}. Pick another folder for {found.root} with -o.")
+    if before is None or unchanged or not store.fingerprints() or _same_place(Path(before), found.root):
+        return
+    raise AuditError(f"out: {store.out} holds the audit of {before}. Pick another folder for {found.root} with -o.")
 
 
-def _waiting(cases: list[Case], store: Store, digest: str) -> list[Case]:
+def _same_place(one: Path, other: Path) -> bool:
+    try:
+        return one == other or one.resolve() == other.resolve()
+    except (OSError, RuntimeError):  # a link to itself
+        return False
+
+
+def _waiting(cases: list[Case], store: Store, digest: str, root: Path) -> list[Case]:
     """Cases that are not done, or not as they are now."""
     known = store.fingerprints()
     with ThreadPoolExecutor(_ASKING_THREADS) as pool:
         done = [case for case in cases if case.id in known]
-        now = pool.map(lambda case: fingerprint(case, digest), done)
+        now = pool.map(lambda case: fingerprint(case, digest, root), done)
         unchanged = {case.id for case, seen in zip(done, now, strict=True) if known[case.id] == seen}
     return [case for case in cases if case.id not in unchanged]
 
@@ -173,6 +188,9 @@ def _waiting(cases: list[Case], store: Store, digest: str) -> list[Case]:
 def _begin(store: Store, found: Found, settings: Settings, model: str) -> None:
     from segae import __version__
 
+    place = store.meta().get("root")
+    if place is not None and place != settings.root:
+        store.move(place, settings.root)
     before = store.meta().get("segae")
     if before not in (None, __version__):
         _log.warning("out: %s was begun by segae %s and goes on with %s", store.out, before, __version__)
@@ -181,6 +199,7 @@ def _begin(store: Store, found: Found, settings: Settings, model: str) -> None:
         model=model,
         model_sha256=settings.model_sha256,
         dataset=str(found.root),
+        root=settings.root,
         layout=found.layout,
         started=_now(),
         finished=None,

@@ -14,11 +14,13 @@ import numpy as np
 
 from segae.assessment import Assessment
 from segae.audit.results import CaseRow, MaskRow, slices_to_json
-from segae.audit.scoring.fingerprint import fingerprint
+from segae.audit.scoring.fingerprint import fingerprint, path_below
 from segae.audit.scoring.reading import Memories, read_masks
 from segae.datasets.case import Case, MaskFile
 from segae.engine import Engine
-from segae.errors import ModelFileError, SegaeError
+from segae.errors import ModelFileError, SegaeError, VolumeError
+from segae.masks import read_mask
+from segae.parts import Part, assess_parts
 from segae.volume import Volume, load
 
 _memories = Memories()
@@ -85,7 +87,9 @@ def score_case(case: Case, settings: Settings) -> Outcome:
     """
     begin = time.perf_counter()
     engine = open_engine(settings)
-    seen = fingerprint(case, settings.model_sha256)  # before reading: a later change is noticed next time
+    seen = fingerprint(
+        case, settings.model_sha256, Path(settings.root)
+    )  # before reading: a later change is noticed next time
     rows = _Rows(case, settings)
     try:
         _score(case, engine, rows)
@@ -98,7 +102,7 @@ def failed_case(case: Case, settings: Settings, message: str) -> Outcome:
     """What is kept of a case that its worker did not survive."""
     rows = _Rows(case, settings)
     rows.fail_rest(SegaeError(message))
-    return rows.outcome(fingerprint(case, settings.model_sha256), 0.0)
+    return rows.outcome(fingerprint(case, settings.model_sha256, Path(settings.root)), 0.0)
 
 
 def _score(case: Case, engine: Engine, rows: _Rows) -> None:
@@ -114,7 +118,8 @@ def _score(case: Case, engine: Engine, rows: _Rows) -> None:
     drawn: list[MaskFile] = []
     found = engine.assess_masks(image, _draw(singles, rows, drawn), on_error="return")
     for mask, entry in zip(drawn, found, strict=True):
-        rows.add(mask, entry)
+        other = _other_value(image, mask, engine) if isinstance(entry, VolumeError) else None
+        rows.add(mask, entry if other is None else other)
     for path, labelmap in read_masks([path for path in files if path not in singles], _memories):
         if isinstance(labelmap, Exception):
             for mask in files[path]:
@@ -136,40 +141,31 @@ def _draw(files: dict[Path, MaskFile], rows: _Rows, drawn: list[MaskFile]) -> It
 
 
 def _score_labelmap(image: Volume, labelmap: Volume, masks: Sequence[MaskFile], engine: Engine, rows: _Rows) -> None:
-    """One pass for the structures that are one value, and a mask of its own for each that is several."""
-    by_value: dict[int, MaskFile] = {}
-    regions = []
-    for mask in masks:
-        taken = any(mask.structure == other.structure for other in by_value.values())
-        if len(mask.labels) == 1 and mask.labels[0] not in by_value and not taken:
-            by_value[mask.labels[0]] = mask
-        else:
-            regions.append(mask)
-    named = {value: mask.structure for value, mask in by_value.items()}
-    try:
-        found = engine.assess_labels(image, labelmap, named)
-        rows.unnamed.update(found.unnamed)
-    except SegaeError as error:
-        if len(named) == 1:
-            rows.add(next(iter(by_value.values())), error)
-        else:  # one structure may be to blame, such as one that the model does not know
-            for mask in by_value.values():
-                _score_labelmap(image, labelmap, [mask], engine, rows)
-    else:
-        for mask in by_value.values():
-            if mask.structure in found:
-                rows.add(mask, found[mask.structure])
-            elif mask.may_be_absent:
-                rows.leave_out(mask)
-            else:
-                regions.append(mask)
-    for mask in regions:
-        union = replace(labelmap, array=np.isin(labelmap.array, mask.labels or (1,)))
-        (entry,) = engine.assess_masks(image, [(mask.structure, union)], on_error="return")
-        if mask.may_be_absent and isinstance(entry, Assessment) and entry.bbox is None:
+    """One pass over the labelmap; a structure that it lacks is left out, or an empty mask."""
+    parts = {mask: Part(mask.structure, mask.labels or (1,)) for mask in masks}
+    found = assess_parts(engine, image, labelmap, list(parts.values()))
+    rows.unnamed.update(found.unnamed)
+    for mask, part in parts.items():
+        entry = found.entries[part]
+        if entry is None and mask.may_be_absent:
             rows.leave_out(mask)
+        elif entry is None:
+            empty = replace(labelmap, array=np.zeros(labelmap.array.shape, np.uint8))
+            rows.add(mask, engine.assess_masks(image, [(mask.structure, empty)], on_error="return")[0])
         else:
             rows.add(mask, entry)
+
+
+def _other_value(image: Volume, mask: MaskFile, engine: Engine) -> Assessment | SegaeError | None:
+    """Assess a mask of 0 and one other value, such as 255, of which a folder cannot tell; None when it is no such."""
+    try:
+        volume, labels = read_mask(load(mask.path, "mask", scaled=True), "mask", 1)
+    except SegaeError:
+        return None
+    if len(labels) != 1 or 1 in labels:
+        return None
+    part = Part(mask.structure, tuple(labels))
+    return assess_parts(engine, image, volume, [part]).entries[part]
 
 
 class _Rows:
@@ -229,9 +225,7 @@ class _Rows:
     def _source(self, mask: MaskFile) -> str:
         if not mask.path.name:
             return ""
-        path = mask.path.absolute()
-        root = Path(self._settings.root)
-        told = path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
+        told = path_below(Path(self._settings.root), mask.path)
         return told + ("#" + "+".join(map(str, mask.labels)) if mask.labels else "")
 
 

@@ -24,6 +24,7 @@ from scripts.make_anatomy import Body, make_rows, read_atlas, read_bodies
 from segae import structures
 from segae.anatomy import Finding, Part, Scene, Table, check
 from segae.anatomy.findings import spoken
+from segae.anatomy.parts import measure_parts
 
 #: Sources whose vertebrae are a network's and known to hold mistakes: counted apart.
 KNOWN_MISTAKES = ("bdmap",)
@@ -58,9 +59,9 @@ def exchanged(scene: Scene, pairs: list[tuple[str, str]]) -> Scene:
 def put_together(scene: Scene, name: str, other: str) -> Scene:
     """The scene with both under one name."""
     a, b = scene.parts[name], scene.parts[other]
-    moments = tuple(x + y for x, y in zip(a.moments, b.moments, strict=True))
+    z, y, x = ((mine + its)[None] for mine, its in zip(a.moments, b.moments, strict=True))
     parts = {n: p for n, p in scene.parts.items() if n != other}
-    return Scene(parts | {name: Part(name, a.grid, (moments[0], moments[1], moments[2]))})
+    return Scene(parts | measure_parts([name], a.grid, (z, y, x)))
 
 
 def subset(scene: Scene, keep: set[str], size: int, rng: np.random.Generator) -> Scene:
@@ -98,7 +99,10 @@ def plant(scene: Scene, table: Table, rng: np.random.Generator, most: int) -> It
                 yield around | {name}, Planted(f"one of {what} missing", renamed(scene, {}, (name,)), {}, name)
             for by in (1, -1):
                 for length in (3, 4, 5):
-                    runs = [here[i : i + length] for i in range(1, len(here) - length - 1)]
+                    # As many must be right: else nothing tells which of them are shifted.
+                    runs = [
+                        here[i : i + length] for i in range(1, len(here) - length - 1) if len(here) > 2 * length + 1
+                    ]
                     for run in some(runs, rng, 1):
                         to = {
                             name: chain[chain.index(name) + by]
@@ -265,7 +269,7 @@ def cost(table: Table, bodies: list[Body]) -> list[str]:
     fullest = max(bodies, key=lambda body: len(body.scene.parts) if body.source != "atlas" else 0)
     times = []
     for _ in range(21):
-        fresh = Scene({name: Part(name, part.grid, part.moments) for name, part in fullest.scene.parts.items()})
+        fresh = Scene({name: replace(part) for name, part in fullest.scene.parts.items()})  # nothing is remembered
         begin = time.perf_counter()
         check(fresh, table)
         times.append(time.perf_counter() - begin)

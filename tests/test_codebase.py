@@ -20,15 +20,15 @@ pytestmark = pytest.mark.skipif(not (ROOT / "src" / "segae").is_dir(), reason="n
 
 # Rows of the map: a module imports from its own row and from rows above it. Longest prefix wins.
 LAYERS = [
-    "errors arguments threads cuda_driver",
+    "errors arguments threads cuda_driver json_value",
     "_core structures recipe assessment frame grids foreign readers volume device session slices batch picture "
-    "vocabularies label_names parts content whole_numbers masks gaps reference",
-    "judging flags anatomy",
+    "vocabularies label_names parts content whole_numbers masks gaps label_scan hu_range warn reference",
+    "judging flags anatomy assembly",
     "engine agreement perturbation",
     "api",
     "demo doctor datasets",
     "audit train",
-    "cli",
+    "cli __main__",
 ]
 RANK = {name: row for row, names in enumerate(LAYERS) for name in names.split()}
 

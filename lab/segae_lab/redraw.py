@@ -18,9 +18,10 @@ from tqdm import tqdm
 
 from segae import _core
 from segae.assessment import ExpectedMask
+from segae.label_scan import LabelScan
 from segae.recipe import Recipe
 from segae.session import Session
-from segae.slices import LabelScan, cut, plan_slices
+from segae.slices import cut, plan_slices
 from segae.threads import available_threads
 from segae.train import data
 from segae.train.data import LabelledScan

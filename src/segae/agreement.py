@@ -12,9 +12,10 @@ import numpy.typing as npt
 from segae import _core
 from segae.arguments import number
 from segae.errors import ParameterError
-from segae.slices import label_of_mask, scan_labels
+from segae.masks import label_of_mask, read_mask
 from segae.threads import thread_count
-from segae.volume import load_pair
+from segae.volume import load_masks
+from segae.warn import warn_assumed
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def measure(
 
     Parameters
     ----------
-    mask, truth : path, os.PathLike, nibabel image, numpy array or object with ``__dlpack__``
+    mask, truth : path, os.PathLike, image or array, as in `segae.score`
         On one grid.
     affine, spacing, axes
         Geometry of bare arrays, as in `segae.score`.
@@ -82,13 +83,14 @@ def measure(
     """
     if not 0 <= number(tolerance_mm, "tolerance_mm") < float("inf"):
         raise ParameterError(f"tolerance_mm: expected a number of at least 0, got {tolerance_mm!r}.")
-    truth_volume, given = load_pair(truth, mask, affine=affine, spacing=spacing, axes=axes)
     workers = thread_count(threads)
-    value, boxes = 1, []
-    for volume, argument in ((given, "mask"), (truth_volume, "truth")):
-        scans = scan_labels(volume.array, argument, workers)
-        value = label_of_mask(scans, label, argument)
-        boxes += [scans[value].box] if value in scans else []
+    truth_volume, given = load_masks(truth, mask, affine=affine, spacing=spacing, axes=axes)
+    warn_assumed([truth_volume, given])
+    given, scans = read_mask(given, "mask", workers)
+    truth_volume, truth_scans = read_mask(truth_volume, "truth", workers)
+    value = label_of_mask(scans, label, "mask")
+    label_of_mask(truth_scans, label, "truth")
+    boxes = [found[value].box for found in (scans, truth_scans) if value in found]
     # Outside the union of the two boxes there is nothing to count. Of arrays on a GPU only that box travels.
     depth = given.array.shape[0]
     low, high = (

@@ -270,11 +270,24 @@ def runtime_providers() -> list[str]:
 def _import_runtime() -> Any:
     try:
         import onnxruntime
-    except ImportError as error:
+    except (ImportError, OSError, AttributeError) as error:  # also a package whose libraries cannot be loaded
+        if not isinstance(error, ModuleNotFoundError) or error.name != "onnxruntime":
+            raise DeviceError(
+                f"ONNX Runtime is installed and cannot be loaded ({type(error).__name__}: {error}). pip uninstall "
+                f"onnxruntime onnxruntime-gpu, then install one of them."
+            ) from error
         raise DeviceError(
             "ONNX Runtime is not installed: pip install onnxruntime-gpu (Linux and Windows on x86-64) "
             "or pip install onnxruntime."
         ) from error
+    # Two wheels share the folder onnxruntime: removing one takes files of the other, and an empty package is left.
+    if not all(
+        hasattr(onnxruntime, name) for name in ("InferenceSession", "SessionOptions", "get_available_providers")
+    ):
+        raise DeviceError(
+            "ONNX Runtime is installed in part: files of it are missing, as when onnxruntime and onnxruntime-gpu were "
+            "both installed and one was removed. pip uninstall onnxruntime onnxruntime-gpu, then install one of them."
+        )
     return onnxruntime
 
 

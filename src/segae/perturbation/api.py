@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, cast, overload
 
 import numpy as np
 import numpy.typing as npt
 
-from segae import _core, structures
+from segae import _core
 from segae.arguments import number, whole_number
+from segae.device import ArrayT
 from segae.errors import ParameterError, SegaeError
-from segae.perturbation.device import OnDevice, open_device
 from segae.perturbation.draw import with_dice, with_severity
 from segae.perturbation.error import Outcome
 from segae.perturbation.kind import Params
 from segae.perturbation.kinds import KINDS
 from segae.perturbation.mixture import draw_mixture, replay_steps
-from segae.perturbation.scene import Scene, Whole
-from segae.threads import thread_count
-from segae.volume import Volume, load, load_pair
+from segae.perturbation.opened import Opened, open_scene
+from segae.perturbation.scene import Scene
 
 RANDOM = "random"
 NSD_TOLERANCE_MM = 2.0
@@ -33,7 +33,7 @@ class Perturbed:
     Attributes
     ----------
     mask : uint8 array
-        0 and 1, in the axes of the mask as given; numpy, or for a mask on a GPU torch or cupy as that.
+        0 and 1, in the axes of the mask as given; of the mask's own library, as `perturb` returns it.
     kind : str
         What was asked for.
     params : dict
@@ -53,6 +53,63 @@ class Perturbed:
     nsd: float
 
 
+@overload
+def perturb(
+    mask: str | os.PathLike[str] | npt.NDArray[Any],
+    kind: str = ...,
+    *,
+    severity: float | None = ...,
+    target_dice: float | None = ...,
+    seed: int | np.random.Generator = ...,
+    params: Mapping[str, Any] | None = ...,
+    image: object | None = ...,
+    labelmap: object | None = ...,
+    structure: str | None = ...,
+    affine: npt.ArrayLike | None = ...,
+    spacing: Sequence[float] | None = ...,
+    axes: str = ...,
+    label: int | None = ...,
+    threads: int | None = ...,
+    device: str = ...,
+) -> npt.NDArray[np.uint8]: ...
+@overload
+def perturb(  # type: ignore[overload-overlap]  # arrays are objects too: the first that fits counts
+    mask: ArrayT,
+    kind: str = ...,
+    *,
+    severity: float | None = ...,
+    target_dice: float | None = ...,
+    seed: int | np.random.Generator = ...,
+    params: Mapping[str, Any] | None = ...,
+    image: object | None = ...,
+    labelmap: object | None = ...,
+    structure: str | None = ...,
+    affine: npt.ArrayLike | None = ...,
+    spacing: Sequence[float] | None = ...,
+    axes: str = ...,
+    label: int | None = ...,
+    threads: int | None = ...,
+    device: str = ...,
+) -> ArrayT: ...
+@overload
+def perturb(
+    mask: object,
+    kind: str = ...,
+    *,
+    severity: float | None = ...,
+    target_dice: float | None = ...,
+    seed: int | np.random.Generator = ...,
+    params: Mapping[str, Any] | None = ...,
+    image: object | None = ...,
+    labelmap: object | None = ...,
+    structure: str | None = ...,
+    affine: npt.ArrayLike | None = ...,
+    spacing: Sequence[float] | None = ...,
+    axes: str = ...,
+    label: int | None = ...,
+    threads: int | None = ...,
+    device: str = ...,
+) -> npt.NDArray[np.uint8]: ...
 def perturb(
     mask: object,
     kind: str = RANDOM,
@@ -67,7 +124,7 @@ def perturb(
     affine: npt.ArrayLike | None = None,
     spacing: Sequence[float] | None = None,
     axes: str = "zyx",
-    label: int = 1,
+    label: int | None = None,
     threads: int | None = None,
     device: str = "auto",
 ) -> Any:
@@ -75,8 +132,8 @@ def perturb(
 
     Parameters
     ----------
-    mask : path, os.PathLike, nibabel image, numpy array or object with ``__dlpack__``
-        Voxels equal to `label` are the structure.
+    mask : path, os.PathLike, image or array, as in `segae.score`
+        0 and 1, or bool. Other values need `label`.
     kind : str
         One of the kinds (docs/perturb.md), or "random": kind, combination and quality are drawn as
         `segae.perturbation.mixture` says.
@@ -96,8 +153,8 @@ def perturb(
         Its name: `rater` then draws what experts make of that structure, where it was measured.
     affine, spacing, axes
         Geometry of bare arrays, as in `segae.score`.
-    label : int
-        The structure's value in `mask`.
+    label : int, optional
+        The structure's value in `mask`; without it only 0 and 1, or bool, are masks.
     threads : int, optional
         Default: all CPUs that the process may use.
     device : "auto", "cpu" or "cuda"
@@ -107,7 +164,8 @@ def perturb(
     Returns
     -------
     uint8 array
-        0 and 1, in the axes of the mask as given; a new array: numpy, or for a mask on a GPU torch or cupy as that.
+        0 and 1, in the axes of the mask as given; a new array of the mask's own library on its device (torch, cupy,
+        jax), numpy for all else.
 
     Raises
     ------
@@ -152,7 +210,7 @@ def perturb_many(
     affine: npt.ArrayLike | None = None,
     spacing: Sequence[float] | None = None,
     axes: str = "zyx",
-    label: int = 1,
+    label: int | None = None,
     threads: int | None = None,
     device: str = "auto",
 ) -> list[Perturbed]:
@@ -271,74 +329,6 @@ def _checked(kind: object) -> str:
     if isinstance(kind, str) and (kind == RANDOM or kind in KINDS):
         return kind
     raise ParameterError(f"kind: expected one of {', '.join(KINDS)} or {RANDOM}, got {kind!r}.")
-
-
-@dataclass(frozen=True)
-class Opened:
-    """What a call is about: the mask's volume, its scene in LPS [z, y, x], and where the arrays lie."""
-
-    grid: Volume
-    scene: Scene
-    lent: OnDevice | None
-
-    def whole(self, outcome: Outcome) -> Any:
-        """Put the result's box into an empty volume in the axes of the mask as given."""
-        if self.lent is not None:
-            return self.lent.whole(self.grid, outcome.patch)
-        grid = self.grid
-        given = grid.in_source_order(grid.array)
-        result = np.zeros_like(given, dtype=np.uint8)
-        flips = tuple(slice(None, None, -1 if flip else 1) for flip in grid.flipped)
-        box = outcome.patch.box
-        place = tuple(slice(o, o + s) for o, s in zip(box.origin, box.shape, strict=True))
-        result.transpose(grid.source_axes)[flips][place] = np.asarray(outcome.patch.voxels)
-        return result
-
-
-def open_scene(
-    mask: object,
-    *,
-    image: object | None = None,
-    labelmap: object | None = None,
-    structure: str | None = None,
-    affine: npt.ArrayLike | None = None,
-    spacing: Sequence[float] | None = None,
-    axes: str = "zyx",
-    label: int = 1,
-    threads: int | None = None,
-    device: str = "auto",
-) -> Opened:
-    """Read what `perturb` takes."""
-    if whole_number(label, "label") == 0:
-        raise ParameterError("label: 0 is the background; pass the value of the structure.")
-    threads = thread_count(threads)
-    geometry = {"affine": affine, "spacing": spacing, "axes": axes}
-    lent = open_device(device, {"mask": mask, "image": image, "labelmap": labelmap})
-    if lent is not None:
-        mask, image, labelmap = (lent.stand_in(name) for name in ("mask", "image", "labelmap"))
-    others: dict[str, Volume] = {}
-    grid: Volume | None = None
-    for name, other in (("image", image), ("labelmap", labelmap)):
-        if other is not None:
-            others[name], grid = load_pair(other, mask, **geometry)  # type: ignore[arg-type]
-    grid = grid or load(mask, "mask", scaled=True, **geometry)  # type: ignore[arg-type]
-    scan = others.get("image")
-
-    def array(name: str, volume: Volume | None) -> Any:
-        return volume if volume is None else volume.array if lent is None else lent.seen_by(name, volume)
-
-    shape = grid.array.shape
-    scene = Scene(
-        mask=Whole(array("mask", grid), label),
-        shape=(shape[0], shape[1], shape[2]),
-        spacing_mm=grid.spacing_mm,
-        threads=threads,
-        image=array("image", scan),
-        image_scale=(1.0, 0.0) if scan is None else (scan.slope, scan.intercept),
-        labelmap=array("labelmap", others.get("labelmap")),
-        structure=None if structure is None else structures.get(structure).name,
-    )
-    return Opened(grid, scene, lent)
 
 
 def _perturbed(opened: Opened, outcome: Outcome, kind: str, params: Params) -> Perturbed:

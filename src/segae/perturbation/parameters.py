@@ -61,7 +61,8 @@ def check_params(owner: str, known: Mapping[str, Parameter], given: Mapping[str,
     values = {name: value for name, value in given.items() if name != "kind"}
     missing = [name for name, parameter in known.items() if name not in values and not parameter.optional]
     if missing:
-        raise ParameterError(f"params: {owner!r} needs {_listed(missing)}; got {_listed(values)}. See docs/perturb.md.")
+        what = f"{_listed(missing)} {'is' if len(missing) == 1 else 'are'} missing"
+        raise ParameterError(f"params: {what}; {owner!r} needs {_listed(known)}; got {_listed(values)}.")
     extra = [name for name in values if name not in known]
     if extra:
         raise ParameterError(f"params: {owner!r} has no {_listed(extra)}; its parameters are {_listed(known)}.")

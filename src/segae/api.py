@@ -30,9 +30,45 @@ def score(
     model: str | os.PathLike[str] = "default",
     device: str = "auto",
 ) -> float:
-    """Predict the 3D Dice of a mask, in [0, 1]; nan when it is empty.
+    """Predict the 3D Dice of a mask.
 
-    See `Engine.score` for the parameters, and `Engine` for `model` and `device`; the engine is kept for the next call.
+    Parameters
+    ----------
+    image : path, os.PathLike, image or array
+        CT in HU, three axes. Images of nibabel, SimpleITK, ITK and TorchIO bring their grid; arrays are numpy's or any
+        with ``__dlpack__`` (torch, cupy, jax) or ``__array__`` (zarr, dask, h5py). An array's own ``affine`` is used.
+    mask : same kinds
+        On the image's grid; 0 and 1, or bool. Other values need `label`.
+    structure : str
+        What the mask shows: any name or alias in `segae.structures`.
+    affine : array [4, 4], optional
+        Says that bare arrays are [x, y, z], and maps their index to RAS mm.
+    spacing : three numbers, optional
+        Voxel size in mm of bare arrays, in the order of their axes; they are then LPS.
+    axes : "zyx" or "xyz"
+        Order of the axes of bare arrays without affine.
+    label : int, optional
+        Which value of an integer mask to look at.
+    model : "default" or path
+        The model in the package, or an ONNX file with segae's metadata. It stays loaded for the next call.
+    device : str
+        "auto" (a GPU if one can be had, else the CPU), "cpu", "cuda" or "cuda:N".
+
+    Returns
+    -------
+    float
+        In [0, 1]; nan when the mask is empty.
+
+    Raises
+    ------
+    VolumeError, GridMismatchError, UnknownStructureError, ParameterError, DeviceError, ModelFileError
+
+    Warns
+    -----
+    NotCTWarning
+        When the image's values are not those of CT in HU: the score means nothing then.
+    OrientationWarning
+        When a file does not say which way its axes run.
     """
     engine = _engine(os.fspath(model), device)
     return engine.score(image, mask, structure, affine=affine, spacing=spacing, axes=axes, label=label)
@@ -57,7 +93,18 @@ def assess(
 ) -> Assessment:
     """Predict the quality of a mask slice by slice, and check its geometry.
 
-    See `Engine.assess` for the parameters, and `Engine` for `model` and `device`; the engine is kept for the next call.
+    Parameters
+    ----------
+    image, mask, structure, affine, spacing, axes, label, model, device
+        As in `score`.
+    error_map : bool
+        Add to every slice the mask that the model expects.
+    reference, reference_label, reference_reliability, resample_reference
+        A second opinion, as in `Engine.assess`.
+
+    Raises
+    ------
+    VolumeError, GridMismatchError, UnknownStructureError, ParameterError, DeviceError, ModelFileError
     """
     engine = _engine(os.fspath(model), device)
     return engine.assess(
@@ -94,8 +141,20 @@ def assess_labels(
 ) -> Assessments:
     """Assess every structure of a labelmap in one pass.
 
-    See `Engine.assess_labels` for the parameters, and `Engine` for `model` and `device`; the engine is kept for the
-    next call.
+    Parameters
+    ----------
+    image, affine, spacing, axes, error_map, model, device
+        As in `assess`.
+    labelmap : same kinds as `image`
+        One integer a structure, 0 for none.
+    structures : dict or str
+        Value -> name, or "totalsegmentator_v1", "totalsegmentator_v2" or "dap".
+    reference, reference_names, reference_reliability, resample_reference
+        A second opinion, as in `Engine.assess_labels`.
+
+    Raises
+    ------
+    VolumeError, GridMismatchError, UnknownStructureError, ParameterError, DeviceError, ModelFileError
     """
     engine = _engine(os.fspath(model), device)
     return engine.assess_labels(

@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -17,11 +17,12 @@ from segae import anatomy, flags, structures
 from segae.assembly import Probes, assembled, empty, only_box, predicted_dice, warn_of
 from segae.assessment import Assessment, Assessments
 from segae.batch import Affines, Spacing, in_type_of, load_batch, name_masks
-from segae.device import DeviceVolume
+from segae.device import ArrayT, DeviceVolume
 from segae.errors import ParameterError, SegaeError
 from segae.judging import Task, check_places, judge, plan
 from segae.masks import label_of_mask, read_labelmap, read_mask, read_masks
 from segae.reference import resolve
+from segae.reference.builtin import BuiltInReference
 from segae.reference.given import check_not_the_mask
 from segae.reference.opinion import Looked, SecondOpinion
 from segae.reference.resolve import ReferenceRequest
@@ -347,6 +348,42 @@ class Engine:
             anatomy.add_findings([entry], findings)[0] if isinstance(entry, Assessment) else entry for entry in results
         ]
 
+    @overload
+    def score_batch(
+        self,
+        images: object,
+        masks: npt.NDArray[Any] | Sequence[str | os.PathLike[str] | npt.NDArray[Any]],
+        structures: str | Sequence[str] | Mapping[int, str],
+        *,
+        affine: Affines | None = ...,
+        spacing: Spacing | None = ...,
+        axes: str = ...,
+        label: int | None = ...,
+    ) -> npt.NDArray[np.float32]: ...
+    @overload
+    def score_batch(  # type: ignore[overload-overlap]  # arrays are objects too: the first that fits counts
+        self,
+        images: object,
+        masks: ArrayT | Sequence[ArrayT],
+        structures: str | Sequence[str] | Mapping[int, str],
+        *,
+        affine: Affines | None = ...,
+        spacing: Spacing | None = ...,
+        axes: str = ...,
+        label: int | None = ...,
+    ) -> ArrayT: ...
+    @overload
+    def score_batch(
+        self,
+        images: object,
+        masks: object,
+        structures: str | Sequence[str] | Mapping[int, str],
+        *,
+        affine: Affines | None = ...,
+        spacing: Spacing | None = ...,
+        axes: str = ...,
+        label: int | None = ...,
+    ) -> npt.NDArray[np.float32]: ...
     def score_batch(
         self,
         images: object,
@@ -421,6 +458,23 @@ class Engine:
         for i, task, verdict in zip(filled, tasks, judge(tasks, self._session), strict=True):
             scores[i] = predicted_dice(task, verdict, self._session.card)
         return in_type_of(scores if named is None else scores.reshape(-1, columns), masks)
+
+    def built_in_reference(self, image: Volume, wanted: str = "auto") -> BuiltInReference | None:
+        """What the network in the package makes of an image, for several calls to share as their `reference`.
+
+        Parameters
+        ----------
+        image : Volume
+            As `segae.volume.load` reads it, in host memory.
+        wanted : "auto" or "built-in"
+            As in `assess`; None comes back where "auto" finds that it cannot help.
+
+        Raises
+        ------
+        ModelFileError, DeviceError
+        """
+        opinion = self._built_in(ReferenceRequest(wanted), image, flags.probe_image(image))
+        return None if opinion is None else cast("BuiltInReference", opinion.reference)
 
     def _built_in(self, request: ReferenceRequest, image: Volume, probe: flags.ImageProbe) -> SecondOpinion | None:
         return resolve.built_in(

@@ -18,8 +18,8 @@ from segae.whole_numbers import labels_of_numbers, mask_of_two
 
 Labels = dict[int, LabelScan]
 
-# More structures than any labelmap has.
-_MANY = 512
+# More different values than any labelmap has; with negative ones, fewer tell an image.
+_MANY, _MANY_SIGNED = 512, 64
 _NO_MASK = "Was the image passed in its place? A mask is a volume of its own, on the image's grid and in its direction."
 
 
@@ -88,7 +88,7 @@ def label_of_mask(labels: Labels, label: int | None, argument: str) -> int:
         if foreign:
             shown = ", ".join(map(str, foreign[:8])) + (", ..." if len(foreign) > 8 else "")
             way_out = f"Pass label={foreign[-1]} for one of them, or use assess_labels for all."
-            if len(foreign) > _MANY:
+            if len(foreign) > (_MANY_SIGNED if foreign[0] < 0 else _MANY):
                 way_out = _NO_MASK
             raise VolumeError(f"{argument}: holds the values {shown}; without label only 0 and 1 are a mask. {way_out}")
         return 1

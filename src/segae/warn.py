@@ -15,7 +15,7 @@ def warn_user(message: str, category: type[Warning]) -> None:
     depth, frame = 2, sys._getframe(1)
     while frame.f_back is not None and str(frame.f_globals.get("__name__")).partition(".")[0] == "segae":
         depth, frame = depth + 1, frame.f_back
-    warnings.warn(message, category, stacklevel=depth - 1)
+    warnings.warn(message, category, stacklevel=depth)
 
 
 def warn_assumed(volumes: Iterable[Volume]) -> None:

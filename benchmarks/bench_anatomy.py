@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import platform
 import time
 from collections import defaultdict
 from collections.abc import Iterator
@@ -25,6 +26,7 @@ from segae import structures
 from segae.anatomy import Finding, Part, Scene, Table, check, load_table
 from segae.anatomy.findings import spoken
 from segae.anatomy.parts import measure_parts
+from segae.threads import available_threads
 from segae.volume import Volume
 
 #: Sources whose vertebrae are a network's and known to hold mistakes: counted apart.
@@ -261,8 +263,8 @@ def judge(data: Path, most: int, seed: int) -> str:
             wrong = engine.assess_labels(ct, path, names)
             kind = "left for right" if structures.get(a).partner == b else "with another structure"
             seen[kind] += [*untouched, *((True, wrong[name].judge_dice, wrong[name].dice) for name in (a, b))]
-    lines = ["", "## Names exchanged, on dev scans: AUROC of the predicted Dice", "",
-             "| exchanged | wrong masks | the judge alone | with the checks |", "| --- | --- | --- | --- |"]  # fmt: skip
+    lines = ["", "## Names exchanged, on dev scans: AUROC of the predicted Dice", ""]
+    lines += ["| exchanged | wrong masks | the judge alone | with the checks |", "| --- | --- | --- | --- |"]
     for kind, rows in sorted(seen.items()):
         wrong_ones = sum(bad for bad, _, _ in rows)
         alone, checked = (auroc([(row[0], row[i]) for row in rows]) for i in (1, 2))
@@ -285,8 +287,8 @@ def report(
     bodies: list[Body],
 ) -> str:
     """Tables."""
-    lines = [f"Measured {date.today().isoformat()}.", "", "## Untouched label maps", "",
-             "| | scans | masks | flagged | share | of them certain |", "| --- | --- | --- | --- | --- | --- |"]  # fmt: skip
+    lines = [f"Measured {date.today().isoformat()} on {machine()}.", "", "## Untouched label maps", ""]
+    lines += ["| | scans | masks | flagged | share | of them certain |", "| --- | --- | --- | --- | --- | --- |"]
     for group, (scans, masks, flagged, sure) in alarms.items():
         lines.append(f"| {group} | {scans} | {masks} | {flagged} | {100 * flagged / max(masks, 1):.2f} % | {sure} |")
     lines += ["", *told]
@@ -305,6 +307,11 @@ def report(
         lines.append(f"| all | {tried} | {100 * found / max(tried, 1):.1f} % | {100 * named / max(found, 1):.1f} % |")
     lines += ["", "## Cost", "", *cost(table, bodies)]
     return "\n".join(lines) + "\n"
+
+
+def machine() -> str:
+    """What it ran on."""
+    return f"{platform.machine()}, {available_threads()} CPUs, Python {platform.python_version()}"
 
 
 def cost(table: Table, bodies: list[Body]) -> list[str]:

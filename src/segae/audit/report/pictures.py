@@ -9,14 +9,16 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from segae import structures
+from segae.anatomy.findings import KINDS
 from segae.assessment import Assessment, ExpectedMask, SliceScore
+from segae.audit.report.chain import marks_of, slab
 from segae.audit.report.contours import svg_path
 from segae.audit.results import MaskRow
 from segae.audit.review.verdict import wrong_mm2
@@ -32,7 +34,7 @@ _WEBP_QUALITY = 62
 _WINDOWS_HU = {"lung": (-1000.0, 250.0), "bone": (-200.0, 750.0), "soft": (-160.0, 240.0)}
 _LUNG_WORDS = ("lung", "trachea", "bronchus")
 # Kinds of trouble that only a view of the whole slice shows.
-_WHOLE_VIEW = ("wrong_side", "outside_body", "odd_position", "not_ct")
+_WHOLE_VIEW = ("wrong_side", "side_swapped", "outside_body", "odd_position", "not_ct")
 # Probabilities are interpolated between slices as log odds, which run like distances from the outline.
 _LEAST_PROBABILITY = 0.002
 
@@ -50,6 +52,8 @@ class Plane:
         Outlines as SVG paths in mm; `expected` is "" for models that expect no mask.
     cross_mm : (float, float)
         Where the other two planes cut this one, from the left and from the top.
+    marks : tuple of (x, y, text, concerned)
+        Other structures of the scan on a plane that shows all of it: mm from the left and from the top.
     """
 
     name: str
@@ -58,6 +62,7 @@ class Plane:
     given: str
     expected: str
     cross_mm: tuple[float, float]
+    marks: tuple[tuple[float, float, str, bool], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -67,7 +72,7 @@ class Picture:
     Attributes
     ----------
     planes : tuple of Plane
-        Axial, coronal, sagittal.
+        Axial, coronal, sagittal; for mistakes across structures one more, coronal or sagittal, of the whole scan.
     slice_index : int
         Of the axial plane, along the axial axis of the file.
     slices : tuple of SliceScore
@@ -79,7 +84,9 @@ class Picture:
     slices: tuple[SliceScore, ...]
 
 
-def draw_case(engine: Engine, masks: Sequence[tuple[MaskRow, str]]) -> Iterator[Picture | Exception]:
+def draw_case(
+    engine: Engine, masks: Sequence[tuple[MaskRow, str]], case: Sequence[MaskRow] = ()
+) -> Iterator[Picture | Exception]:
     """Read a case again and draw some of its masks.
 
     Parameters
@@ -87,6 +94,8 @@ def draw_case(engine: Engine, masks: Sequence[tuple[MaskRow, str]]) -> Iterator[
     engine : Engine
     masks : sequence of (MaskRow, kind)
         All of one image; kinds as in `segae.audit.review.verdict.KINDS`.
+    case : sequence of MaskRow
+        All masks of the image, to show where each lies when they contradict each other.
 
     Yields
     ------
@@ -103,7 +112,10 @@ def draw_case(engine: Engine, masks: Sequence[tuple[MaskRow, str]]) -> Iterator[
             if read[0] != row.mask:
                 read = (row.mask, _on_grid(ct, row.mask))
             assert read[1] is not None
-            yield _draw(engine, ct, read[1], row, kind)
+            picture = _draw(engine, ct, read[1], row, kind)
+            if kind in KINDS and case:
+                picture = replace(picture, planes=(*picture.planes, _overview(ct, row, case)))
+            yield picture
         except (ValueError, OSError) as error:
             yield error
 
@@ -166,6 +178,31 @@ def _draw(engine: Engine, ct: Volume, volume: Volume, row: MaskRow, kind: str) -
         for s in found.slices
     )
     return Picture(tuple(planes), volume.source_index(0, z), in_file)
+
+
+def _overview(ct: Volume, row: MaskRow, case: Sequence[MaskRow]) -> Plane:
+    """All structures on one plane: the spine from the side, everything else from the front."""
+    marks = marks_of(row, case, ct)
+    sagittal = row.structure.startswith("vertebrae_")
+    axis, (rows, columns) = (2, (0, 1)) if sagittal else (1, (0, 2))
+    extent_mm = np.array(ct.array.shape) * ct.spacing_mm
+    side_mm = float(max(extent_mm[rows], extent_mm[columns]))
+    view = _View(
+        origin_mm=((extent_mm[rows] - side_mm) / 2, (extent_mm[columns] - side_mm) / 2),
+        side_mm=side_mm,
+        spacing_mm=(ct.spacing_mm[rows], ct.spacing_mm[columns]),
+        flip=True,
+    )
+    places = [view.place(mark.place[rows] + 0.5, mark.place[columns] + 0.5) for mark in marks]
+    return Plane(
+        "sagittal" if sagittal else "coronal",
+        view.webp(slab(ct, marks, axis), _WINDOWS_HU["bone"]),
+        side_mm,
+        "",
+        "",
+        places[0],
+        tuple((x, y, mark.text, mark.concerned) for (x, y), mark in zip(places, marks, strict=True)),
+    )
 
 
 def _plane(array: Array, axis: int, at: int) -> Array:

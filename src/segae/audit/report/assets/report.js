@@ -308,7 +308,14 @@
           make("line", { x1, y1, x2, y2, class: "cross" })),
         make("text", { x: s * 0.02, y: s * (Math.abs(y / s - 0.5) < 0.08 ? 0.4 : 0.53), "font-size": s * 0.042, "stroke-width": s * 0.008, class: "side" }, left),
         make("text", { x: s * (Math.abs(x / s - 0.5) < 0.1 ? 0.62 : 0.5), y: s * 0.055, "font-size": s * 0.042, "stroke-width": s * 0.008, "text-anchor": "middle", class: "side" }, top));
-      const caption = axial ? `axial, slice ${picture.slice}` : plane.name;
+      for (const [mx, my, text, concerned] of plane.marks || []) {
+        const kind = concerned ? "mark concerned" : "mark";
+        svg.append(
+          make("circle", { cx: mx, cy: my, r: s * 0.008, class: kind }),
+          make("text", { x: mx + s * 0.014, y: my + s * 0.011, "font-size": s * 0.032, "stroke-width": s * 0.006, class: kind }, text));
+      }
+      const all = (plane.marks || []).length > 0;
+      const caption = axial ? `axial, slice ${picture.slice}` : all ? `${plane.name}, all structures` : plane.name;
       return make("figure", {}, svg, make("figcaption", {}, caption));
     });
     const sample = (which) => make("svg", { viewBox: "0 0 30 8", "aria-hidden": "true" },

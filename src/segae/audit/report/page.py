@@ -172,7 +172,7 @@ def _record(index: int, picture: Picture | Exception, folder: Path | None) -> di
             source = f"{PICTURES}/{name}"
         planes.append(
             {"name": plane.name, "src": source, "side_mm": round(plane.side_mm, 1), "given": plane.given,
-             "expected": plane.expected, "cross_mm": plane.cross_mm, "marks": plane.marks}
+             "expected": plane.expected, "reference": plane.reference, "cross_mm": plane.cross_mm, "marks": plane.marks}
         )  # fmt: skip
     slices = picture.slices
     return {
@@ -232,6 +232,8 @@ def _data(
         "source": [mask.source for mask in masks],
         "name": [mask.name for mask in masks],
         "dice": [_number(mask.dice) for mask in masks],
+        "judge": [_number(mask.judge_dice) for mask in masks],
+        "reference": [_number(mask.reference_dice) for mask in masks],
         "precision": [_number(mask.precision) for mask in masks],
         "recall": [_number(mask.recall) for mask in masks],
         "volume": [_number(mask.volume_ml) for mask in masks],

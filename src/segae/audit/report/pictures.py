@@ -20,6 +20,7 @@ from segae.anatomy.findings import KINDS
 from segae.assessment import Assessment, ExpectedMask, SliceScore
 from segae.audit.report.chain import marks_of, slab
 from segae.audit.report.contours import svg_path
+from segae.audit.report.references import ReferenceMasks
 from segae.audit.results import MaskRow
 from segae.audit.review.verdict import wrong_mm2
 from segae.engine import Engine
@@ -48,8 +49,8 @@ class Plane:
     name : "axial", "coronal" or "sagittal"
     webp : bytes
     side_mm : float
-    given, expected : str
-        Outlines as SVG paths in mm; `expected` is "" for models that expect no mask.
+    given, expected, reference : str
+        Outlines as SVG paths in mm; `expected` is "" for models that expect no mask, `reference` without a reference.
     cross_mm : (float, float)
         Where the other two planes cut this one, from the left and from the top.
     marks : tuple of (x, y, text, concerned)
@@ -63,6 +64,7 @@ class Plane:
     expected: str
     cross_mm: tuple[float, float]
     marks: tuple[tuple[float, float, str, bool], ...] = ()
+    reference: str = ""
 
 
 @dataclass(frozen=True)
@@ -106,13 +108,14 @@ def draw_case(
     except (ValueError, OSError) as error:
         yield from [error] * len(masks)
         return
+    references = ReferenceMasks(engine, ct)
     read: tuple[str, Volume | None] = ("", None)
     for row, kind in masks:
         try:
             if read[0] != row.mask:
                 read = (row.mask, _on_grid(ct, row.mask))
             assert read[1] is not None
-            picture = _draw(engine, ct, read[1], row, kind)
+            picture = _draw(engine, ct, read[1], row, kind, references.of(row))
             if kind in KINDS and case:
                 picture = replace(picture, planes=(*picture.planes, _overview(ct, row, case)))
             yield picture
@@ -134,7 +137,9 @@ def _on_grid(ct: Volume, path: str) -> Volume:
     return load_pair(ct.array.transpose(2, 1, 0), path, affine=xyz)[1]
 
 
-def _draw(engine: Engine, ct: Volume, volume: Volume, row: MaskRow, kind: str) -> Picture:
+def _draw(
+    engine: Engine, ct: Volume, volume: Volume, row: MaskRow, kind: str, reference: npt.NDArray[np.bool_] | None
+) -> Picture:
     labels = row.labels or (1,)
     mask = volume.array == labels[0]
     for label in labels[1:]:
@@ -148,6 +153,10 @@ def _draw(engine: Engine, ct: Volume, volume: Volume, row: MaskRow, kind: str) -
     z, y, x = _worst_place(found, mask, expected)
     box = np.array(found.bbox, np.float64).T
     box = np.stack([np.minimum(box[0], expected.box[0]), np.maximum(box[1], expected.box[1])])
+    if reference is not None and reference.any():
+        filled = [np.flatnonzero(reference.any(axis=axes)) for axes in ((1, 2), (0, 2), (0, 1))]
+        box[0] = np.minimum(box[0], [f[0] for f in filled])
+        box[1] = np.maximum(box[1], [f[-1] + 1 for f in filled])
     centre_mm, side_mm = _frame(box, ct, whole=kind in _WHOLE_VIEW)
     window = _window(row.structure)
     planes = []
@@ -171,6 +180,7 @@ def _draw(engine: Engine, ct: Volume, volume: Volume, row: MaskRow, kind: str) -
                 view.outline(_plane(mask, fixed, at)),
                 view.outline(expected.plane(fixed, at)) if expected.known else "",
                 view.place(position[rows], position[columns]),
+                reference="" if reference is None else view.outline(_plane(reference, fixed, at)),
             )
         )
     in_file = tuple(

@@ -302,7 +302,7 @@
       const top = axial ? "front" : "head";
       const svg = make("svg", { viewBox: `0 0 ${s} ${s}`, role: "img", "aria-label": `${plane.name} plane` },
         make("image", { href: plane.src, width: s, height: s, preserveAspectRatio: "none" }),
-        ...["given", "expected"].filter((which) => plane[which]).flatMap((which) => [
+        ...["given", "expected", "reference"].filter((which) => plane[which]).flatMap((which) => [
           make("path", { d: plane[which], class: "outline halo" }), make("path", { d: plane[which], class: `outline ${which}` })]),
         ...[[x, 0, x, tick], [x, s - tick, x, s], [0, y, tick, y], [s - tick, y, s, y]].map(([x1, y1, x2, y2]) =>
           make("line", { x1, y1, x2, y2, class: "cross" })),
@@ -326,6 +326,7 @@
       make("div", { class: "legend" },
         make("span", {}, sample("given"), "the mask (solid)"),
         expects ? make("span", {}, sample("expected"), "where segae expects it (dashed)") : "",
+        picture.planes.some((plane) => plane.reference) ? make("span", {}, sample("reference"), "the reference (dotted)") : "",
         make("span", {}, `${Math.round(picture.planes[0].side_mm)} mm wide`), make("span", {}, "O: outlines off and on")),
       drawCurves(picture),
     ];
@@ -372,6 +373,9 @@
     const percentile = masks.percentile[i];
     return make("div", { class: "numbers" },
       number(fixed(masks.dice[i], 2), "predicted Dice"),
+      ...(masks.reference[i] === null ? [] : [
+        number(fixed(masks.judge[i], 2), "the judge alone"),
+        number(fixed(masks.reference[i], 2), "Dice with the reference", "A reference is not the truth: the mask can be right against it")]),
       number(fixed(masks.precision[i], 2), "precision", "Share of the mask that is right: low where it is too large"),
       number(fixed(masks.recall[i], 2), "recall", "Share of the structure that is covered: low where it is too small"),
       number(`${ml(masks.volume[i])}`, "ml"),

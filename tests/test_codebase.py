@@ -25,7 +25,7 @@ LAYERS = [
     "vocabularies label_names parts content whole_numbers masks gaps label_scan hu_range warn reference",
     "judging flags anatomy assembly",
     "engine agreement perturbation",
-    "api",
+    "api parts",
     "demo doctor datasets",
     "audit train",
     "cli __main__",

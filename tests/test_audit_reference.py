@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ import numpy as np
 import pytest
 
 from segae import audit
+from segae.audit.report.page import write_report
 from segae.audit.scoring import runner, worker
 from segae.audit.scoring.reference import weighed
 from segae.audit.scoring.worker import Outcome, Settings
@@ -89,6 +91,15 @@ def test_masks_beside_the_references(run: Run, dataset: Path, reference: Path, t
     # The reference is part of what was done: without a change nothing is done again, with another all is.
     assert run(dataset, tmp_path / "out", reference=reference).scored == 0
     assert run(dataset, tmp_path / "out", reference=None).scored == 3
+
+
+def test_the_report_shows_both_outlines(run: Run, dataset: Path, reference: Path, tmp_path: Path) -> None:
+    run(dataset, tmp_path / "out", reference=reference)
+    page = write_report(tmp_path / "out", device="cpu").read_text(encoding="utf-8")
+    pictures = [json.loads(text) for text in re.findall(r'id="picture-\d+">(.*?)</script>', page, re.DOTALL)]
+    outlined = [all(plane["reference"] for plane in picture["planes"][:3]) for picture in pictures]
+    assert sum(outlined) == 4  # two structures of two cases
+    assert len(outlined) == 6
 
 
 def test_predictions_in_one_folder(run: Run, dataset: Path, tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from audits import failed_row, flags, mask_row, write_audit
 from PIL import Image
 
 import segae
+from segae.assessment import Flag
 from segae.audit.report import contours, page, pictures
 from segae.audit.report.page import write_report
 from segae.audit.results import MaskRow
@@ -508,3 +509,27 @@ def test_twenty_thousand_masks_are_filtered_while_one_types(tmp_path: Path) -> N
     # Some 20 ms on an idle machine; a loaded one is given room.
     assert max(*found["filter"], *found["sort"], found["scroll"], found["next"]) < 2000
     assert found["load"] < 20000
+
+
+def test_a_contradiction_is_shown_on_the_whole_scan(engine: segae.Engine, scan: Callable[..., Path]) -> None:
+    """Beside the three planes of the mask, one with all organs, those concerned marked."""
+    folder = scan()
+    said = (Flag("side_swapped", "Left kidney and right kidney are exchanged."),)
+    rows = []
+    for structure, seen in (("kidney_left", said), ("kidney_right", said), ("liver", ())):
+        found = engine.assess(
+            str(folder / "ct.nii.gz"), str(folder / "segmentations" / f"{structure}.nii.gz"), structure
+        )
+        rows.append(_row(folder, structure, flags=seen, centroid_mm=found.centroid_mm))
+    (picture,) = pictures.draw_case(engine, [(rows[0], "side_swapped")], rows)
+    assert isinstance(picture, pictures.Picture)
+    whole = picture.planes[3]
+    assert whole.name == "coronal"
+    assert {text: concerned for _, _, text, concerned in whole.marks} == {
+        "left kidney": True, "right kidney": True, "liver": False,
+    }  # fmt: skip
+    x = {text: x for x, _, text, _ in whole.marks}
+    assert x["left kidney"] > x["right kidney"]  # the patient's left lies on the right of a coronal picture
+    (plain,) = pictures.draw_case(engine, [(rows[0], "too_large")], rows)
+    assert isinstance(plain, pictures.Picture)
+    assert len(plain.planes) == 3

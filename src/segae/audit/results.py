@@ -80,6 +80,10 @@ class MaskRow:
     reference_reliability : float
         Dice that the reference reaches for the structure as a rule, as the whole audit shows it; 0 where it is not
         heard.
+    reference_mask : str
+        Absolute path of a given reference's mask or labelmap; "" where there is none.
+    reference_labels : tuple of int
+        Its values that make up the structure; empty for a file that holds nothing but 0 and 1.
     dice_low, dice_high : float
         Interval that holds the true Dice in about 90 % of masks; nan without a reference.
     """
@@ -113,6 +117,8 @@ class MaskRow:
     reference_reliability: float = math.nan
     dice_low: float = math.nan
     dice_high: float = math.nan
+    reference_mask: str = ""
+    reference_labels: tuple[int, ...] = ()
 
     @property
     def slices(self) -> tuple[SliceScore, ...]:

@@ -37,12 +37,12 @@ CREATE TABLE masks (
     seconds REAL, model_sha256 TEXT NOT NULL, error TEXT,
     judge_dice REAL, reference_source TEXT NOT NULL, reference_dice REAL, reference_precision REAL,
     reference_recall REAL, reference_nsd REAL, reference_ml REAL, reference_reliability REAL, dice_low REAL,
-    dice_high REAL,
+    dice_high REAL, reference_mask TEXT NOT NULL, reference_labels TEXT NOT NULL,
     PRIMARY KEY (case_id, structure, source)
 );
 """
 
-_JSON_COLUMNS = ("flags", "labels", "bbox", "centroid_mm")
+_JSON_COLUMNS = ("flags", "labels", "bbox", "centroid_mm", "reference_labels")
 # What many rows share is kept once in memory.
 _SHARED_COLUMNS = ("case_id", "structure", "name", "image", "model_sha256")
 _MASK_COLUMNS = tuple(field.name for field in fields(MaskRow))
@@ -250,6 +250,7 @@ def _from_columns(values: Iterable[object]) -> MaskRow:
         row[name] = sys.intern(str(row[name]))
     row["flags"] = tuple(Flag(**flag) for flag in row["flags"])  # type: ignore[attr-defined]
     row["labels"] = tuple(row["labels"])  # type: ignore[arg-type]
+    row["reference_labels"] = tuple(row["reference_labels"])  # type: ignore[arg-type]
     box, centroid = row["bbox"], row["centroid_mm"]
     row["bbox"] = None if box is None else tuple((begin, end) for begin, end in box)  # type: ignore[attr-defined]
     row["centroid_mm"] = None if centroid is None else tuple(centroid)  # type: ignore[arg-type]

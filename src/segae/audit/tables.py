@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from segae.anatomy.findings import KINDS
 from segae.audit.results import MaskRow, Results
 from segae.errors import AuditError
 
@@ -108,6 +109,8 @@ def _summary(masks: Sequence[MaskRow]) -> dict[str, object]:
         "flagged": sum(bool(mask.flags) for mask in masks),
         "dice_mean": float(dice.mean()) if dice.size else math.nan,
     }
+    for kind in KINDS:
+        row[kind] = sum(any(flag.name == kind for flag in mask.flags) for mask in masks)
     for name, values in (("dice", dice), ("volume_ml", volume)):
         for percent in _PERCENTILES:
             row[f"{name}_p{percent}"] = float(np.percentile(values, percent)) if values.size else math.nan

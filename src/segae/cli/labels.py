@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from segae.anatomy.findings import KINDS
 from segae.cli.engine import add_engine_options, open_engine
 from segae.cli.printing import print_table
 from segae.cli.reference import add_reference_options, reference_of
@@ -196,3 +197,8 @@ def _print(options: argparse.Namespace, found: Mapping[str, Assessment]) -> None
         print(f"{len(rows)} structures written to {options.csv}, worst first")
     else:
         print_table(_COLUMNS, rows)
+    across = dict.fromkeys(
+        flag.detail for entry in found.values() for flag in entry.flags if flag.name in (*KINDS, "situs_inversus")
+    )
+    if across:
+        print("\nAcross structures:", *across, sep="\n  ")

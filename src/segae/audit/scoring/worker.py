@@ -255,7 +255,7 @@ class _Rows:
                 volume_ml=found.volume_ml, flags=found.flags, bbox=found.bbox, centroid_mm=found.centroid_mm,
                 slices_json=slices_to_json(found.slices), judge_dice=found.judge_dice,
             )  # fmt: skip
-            row = _with_reference(row, found)
+            row = _with_reference(row, found, self._case.reference)
         self._rows[row.structure, row.source] = row
 
     def leave_out(self, mask: MaskFile) -> None:
@@ -298,10 +298,13 @@ class _Rows:
         return told + ("#" + "+".join(map(str, mask.labels)) if mask.labels else "")
 
 
-def _with_reference(row: MaskRow, found: Assessment) -> MaskRow:
+def _with_reference(row: MaskRow, found: Assessment, files: Sequence[MaskFile]) -> MaskRow:
     seen = found.reference
     if seen is None:
         return row
+    file = next((file for file in files if file.structure == row.structure), None)
+    if seen.source == "given" and file is not None:
+        row = replace(row, reference_mask=str(file.path.absolute()), reference_labels=file.labels)
     low, high = found.dice_interval or (math.nan, math.nan)
     return replace(
         row, reference_source=seen.source, reference_dice=seen.dice, reference_precision=seen.precision,

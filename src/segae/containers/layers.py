@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -61,8 +62,8 @@ def names_of(source: str | os.PathLike[str]) -> dict[str, tuple[int, ...]]:
         header = require("pydicom", path, kind.value).dcmread(path, stop_before_pixels=True)
         pairs = [(str(s.SegmentLabel), int(s.SegmentNumber)) for s in header.SegmentSequence if int(s.SegmentNumber)]
     elif kind is Kind.CONTOURS:
-        header = require("pydicom", path, kind.value).dcmread(path)
-        drawn = set(_contours(header))
+        header = _opened(path, kind, *_state(path))
+        drawn = {int(roi.ReferencedROINumber) for roi in header.get("ROIContourSequence", []) if any(_closed(roi))}
         pairs = [
             (str(roi.ROIName), int(roi.ROINumber))
             for roi in header.StructureSetROISequence
@@ -136,12 +137,11 @@ def read_layers(path: str | os.PathLike[str], image: Volume, values: Sequence[in
     if image.affine is None:
         raise VolumeError(f"image: {path} lies in patient coordinates; give the image its affine, not spacing alone.")
     if kind is Kind.CONTOURS:
-        header = require("pydicom", path, kind.value).dcmread(path)
-        contours = _contours(header)
+        contours = _contours(_opened(path, kind, *_state(path)), values)
         for value in values:
             yield value, _volume(image, _filled(contours, value, image, path))
     elif kind is Kind.SEGMENTATION:
-        segmentation = require("highdicom", path, kind.value).seg.segread(path)
+        segmentation = _opened(path, kind, *_state(path))
         for value in values:
             yield value, _volume(image, _segment(segmentation, value, image, path))
     else:
@@ -152,22 +152,40 @@ def _volume(image: Volume, mask: Mask) -> Volume:
     return replace(image, array=mask, slope=1.0, intercept=0.0)
 
 
-def _contours(header: Any) -> dict[int, list[npt.NDArray[np.float64]]]:
+def _state(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns
+
+
+@lru_cache(maxsize=1)
+def _opened(path: Path, kind: Kind, _size: int, _changed: int) -> Any:
+    """The file, parsed: segments are asked for one by one, and parsing takes seconds where there are many contours."""
+    if kind is Kind.SEGMENTATION:
+        return require("highdicom", path, kind.value).seg.segread(path)
+    return require("pydicom", path, kind.value).dcmread(path)
+
+
+def _closed(roi: Any) -> Iterator[Any]:
+    """Closed contours of an ROI: points and lines enclose nothing."""
+    for contour in roi.get("ContourSequence", []):
+        if str(contour.get("ContourGeometricType", "")).upper().startswith("CLOSED"):
+            yield contour
+
+
+def _contours(header: Any, wanted: Sequence[int]) -> dict[int, list[npt.NDArray[np.float64]]]:
     """ROI number -> closed contours, points in RAS mm [n, 3]."""
     found: dict[int, list[npt.NDArray[np.float64]]] = {}
     for roi in header.get("ROIContourSequence", []):
-        for contour in roi.get("ContourSequence", []):
-            if not str(contour.get("ContourGeometricType", "")).upper().startswith("CLOSED"):
-                continue
-            points = np.array([float(v) for v in contour.ContourData]).reshape(-1, 3) * (-1.0, -1.0, 1.0)
-            if len(points) > 2:
-                found.setdefault(int(roi.ReferencedROINumber), []).append(points)
-    return found
+        number = int(roi.ReferencedROINumber)
+        if number in wanted:
+            shapes = [np.array(contour.ContourData, np.float64).reshape(-1, 3) for contour in _closed(roi)]
+            found[number] = [points * (-1.0, -1.0, 1.0) for points in shapes if len(points) > 2]
+    return {number: shapes for number, shapes in found.items() if shapes}
 
 
 def _filled(contours: dict[int, list[npt.NDArray[np.float64]]], value: int, image: Volume, path: Path) -> Mask:
     if value not in contours:
-        raise VolumeError(f"mask: {path} holds no contours of ROI {value}; it has {sorted(contours)}.")
+        raise VolumeError(f"mask: {path} holds no closed contours of ROI {value}.")
     depth, height, width = image.array.shape
     mask = np.zeros((depth, height, width), np.uint8)
     to_index = np.linalg.inv(np.asarray(image.affine))

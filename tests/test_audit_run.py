@@ -462,6 +462,10 @@ def test_tables_are_read_as_they_are(reader: str, run: Run, dataset: Path, out: 
     assert list(scores["case"]) == ["s1", "s1", "s2", "s2", "s3", "s3"]
     dice = [float("nan") if value is None else value for value in scores["dice"].to_list()]
     np.testing.assert_allclose(dice, [mask.dice for mask in audit.load(out).masks], rtol=1e-5)
+    ranked = audit.rank(audit.load(out))
+    told = list(zip(scores["rank"], scores["case"], scores["structure"], strict=True))
+    assert sorted(told) == [(entry.place, entry.mask.case_id, entry.mask.structure) for entry in ranked]
+    assert set(scores["finding"]) <= set(KINDS)
     assert library.read_csv(out / "matrix.csv").shape == (3, 3)
     assert library.read_csv(out / "summary.csv").shape[0] == 2
     assert library.read_csv(out / "dataset.csv").shape[0] == 1

@@ -1,4 +1,4 @@
-"""The command `segae`. Exit codes: 0 done, 1 the run failed, 2 wrong usage."""
+"""The command `segae`. Exit codes: 0 done, 1 the run failed, 2 wrong usage, 3 a gate not passed."""
 
 from __future__ import annotations
 

@@ -111,7 +111,8 @@ def _structures() -> str:
 def _command_line() -> str:
     parser = build_parser()
     parser.formatter_class = _Wide
-    text = ["# Command line", "Exit codes: 0 done, 1 the run failed, 2 wrong usage, 3 a gate (`--fail-below`) was not passed.", _fence(parser.format_help())]
+    codes = "Exit codes: 0 done, 1 the run failed, 2 wrong usage, 3 a gate (`--fail-below`) was not passed."
+    text = ["# Command line", codes, _fence(parser.format_help())]
     for name, command in _commands(parser):
         command.formatter_class = _Wide
         text += [f"## segae {name}", _fence(command.format_help())]

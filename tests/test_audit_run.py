@@ -22,6 +22,7 @@ import pytest
 import segae
 from segae import audit
 from segae.audit.results import MaskRow, Results
+from segae.audit.review.verdict import KINDS
 from segae.audit.scoring import runner, worker
 from segae.audit.scoring.worker import Outcome, Settings
 from segae.audit.store import RESULTS, Store
@@ -569,6 +570,20 @@ def test_command(run: Run, dataset: Path, out: Path, tiny_model: Path, capsys: p
     assert json.loads(line)["case"] == "s2"
     assert json.loads(line)["masks"][1]["dice"] == pytest.approx(rows(out)["s2", "spleen"].dice, abs=1e-6)
     assert "unchanged" in told.err
+
+
+def test_gate(run: Run, dataset: Path, out: Path, tiny_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from segae.cli import main
+
+    command = ["audit", str(dataset), "-o", str(out), "--no-report", "--model", str(tiny_model), "--device", "cpu"]
+    run(dataset, out)
+    dice = [mask.dice for mask in rows(out).values()]
+    assert main([*command, "--fail-below", str(min(dice) - 1e-6)]) == 0
+    assert main([*command, "--fail-below", str(min(dice) + 1e-6)]) == 3
+    assert "1 masks below" in capsys.readouterr().out
+    spoil(dataset, "zero bytes")
+    assert main([*command, "--fail-below", "0"]) == 3
+    assert "1 could not be scored" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

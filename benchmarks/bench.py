@@ -35,7 +35,8 @@ import scene
 
 import segae
 from segae import _core, slices, structures
-from segae.slices import LabelScan, plan_slices
+from segae.label_scan import LabelScan
+from segae.slices import plan_slices
 
 if TYPE_CHECKING:
     from baseline import Baseline

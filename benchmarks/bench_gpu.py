@@ -26,7 +26,8 @@ from torch import nn
 
 import segae
 from segae import _core
-from segae.judging import check_places, plan, scan_masks
+from segae.judging import check_places, plan
+from segae.masks import read_masks
 from segae.slices import cut_on_device
 from segae.volume import load_pair
 
@@ -103,7 +104,7 @@ def bandwidth(turns: int) -> list[str]:
     pairs = [load_pair(image, mask, spacing=scene.SPACING_MM) for image, mask in zip(images, masks, strict=True)]
     check_places(pairs, engine.device)
     names = [f"masks[{i}]" for i in range(len(pairs))]
-    scans = scan_masks([mask for _, mask in pairs], names, 1)
+    scans = [labels for _, labels in read_masks([mask for _, mask in pairs], names, 1, binary=True)]
     liver = segae.structures.get("liver")
     tasks = [plan(*pair, liver, scan[1], session, 1) for pair, scan in zip(pairs, scans, strict=True)]
     lent = [(image.array.lent, mask.array.lent) for image, mask in pairs]

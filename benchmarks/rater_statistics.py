@@ -15,8 +15,8 @@ from scipy import ndimage
 
 import segae
 from segae import _core
-from segae.perturbation.api import open_scene
 from segae.perturbation.kinds import KINDS
+from segae.perturbation.opened import open_scene
 from segae.perturbation.rater import Experts, drawn_like, experts_on
 
 LAGS_MM = (2.5, 5.0, 10.0, 20.0)

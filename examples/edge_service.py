@@ -25,7 +25,7 @@ def open_service(port: int, engine: segae.Engine) -> ThreadingHTTPServer:
                 status, answer = 200, found.to_dict()
             except (segae.SegaeError, KeyError, TypeError, json.JSONDecodeError) as error:
                 status, answer = 400, {"error": f"{type(error).__name__}: {error}"}
-            body = json.dumps(answer).encode()
+            body = json.dumps(answer, allow_nan=False).encode()
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(body)))

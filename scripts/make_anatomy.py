@@ -27,7 +27,7 @@ from segae import structures
 from segae.anatomy.chains import place_in_chain
 from segae.anatomy.parts import Part, Scene
 from segae.anatomy.places import Consensus, size_of
-from segae.anatomy.table import COLUMNS, Fact
+from segae.anatomy.table import COLUMNS, Fact, Table
 from segae.volume import Volume, load
 
 Float64 = npt.NDArray[np.float64]
@@ -39,9 +39,11 @@ _WRONG_VERTEBRAE = ("bdmap",)
 # Spread along z, y, x before anything was measured, and the number of bodies that it counts for.
 _PRIOR_SD_MM = np.array([18.0, 12.0, 12.0])
 _PRIOR_N = 3
+_PRIOR_LOG_SD, _LEAST_MM = 0.3, 2.0
 _NO_PLACE = {
     "muscle", "fat", "abdominal_tissue", "mediastinal_tissue", "skin", "face", "cheek_left", "cheek_right", "gonads",
     "heart_tissue", "small_bowel", "costal_cartilages", "kidney_cyst_left", "kidney_cyst_right",
+    "humerus_left", "humerus_right", "femur_left", "femur_right",  # scans show parts of them, arms move
 }  # fmt: skip
 _NEAR_MIDDLE = re.compile(r"heart|atrial|brachiocephalic|carotid|thyroid|vena|artery")
 _IN_PIECES = (
@@ -71,6 +73,9 @@ _INSIDE = {
 _TISSUES = ("muscle", "fat", "abdominal_tissue", "mediastinal_tissue", "skin", "face")
 # Boundaries where people have one element more or less: 11 to 13 thoracic, 4 to 6 lumbar vertebrae.
 _VARIABLE_ENDS = [("vertebrae_T12", "vertebrae_L1")]
+# Pairs that nature joins at times.
+_MAY_FUSE = [("kidney_left", "kidney_right", "horseshoe kidney, about 1 in 500")]
+_TRANSPLANT_SD_MM = np.array([30.0, 30.0, 50.0])
 _PHANTOM_TISSUES = {
     "adrenal_gland_left": ("Adrenal, left",), "adrenal_gland_right": ("Adrenal, right",), "trachea": ("Trachea",),
     "brain": ("Brain",), "gallbladder": ("Gall bladder",), "stomach": ("Stomach",), "heart": ("Heart",),
@@ -186,18 +191,35 @@ def _place_rows(bodies: list[Body]) -> list[Row]:
         places = {name: Fact(np.median(seen, axis=0), _PRIOR_SD_MM, np.nan, len(seen)) for name, seen in told.items()}
     residuals = defaultdict(list)
     for own in points.values():
-        consensus = Consensus(own, places)
+        consensus = Consensus(own, Table(places))
         for name in consensus.names:
-            expected = consensus.expected(name)
-            if expected is not None:
+            expected = consensus.expected([name])[0]
+            if np.isfinite(expected).all():
                 residuals[name].append(own[name] - expected)
-    rows = []
+    rows = _transplants(places)
     for name, fact in sorted(places.items()):
         seen = np.array(residuals[name]).reshape(-1, 3)
         sd = np.sqrt(((seen**2).sum(axis=0) + _PRIOR_N * _PRIOR_SD_MM**2) / (len(seen) + _PRIOR_N))
         having = [body for body in bodies if name in points[body.name]]
-        volume = float(np.median([body.scene.parts[name].volume_ml for body in having]))
-        rows.append(_row("place", name, "", fact.mean, sd, volume, having))
+        rows.append(_row("place", name, "", fact.mean, sd, np.nan, having))
+        parts = [body.scene.parts[name] for body in having]
+        lengths = np.log(np.maximum([part.extent for part in parts], _LEAST_MM))
+        mean = np.median(lengths, axis=0)
+        sd = np.sqrt((((lengths - mean) ** 2).sum(axis=0) + _PRIOR_N * _PRIOR_LOG_SD**2) / (len(parts) + _PRIOR_N))
+        volume = float(np.median([part.volume_ml for part in parts]))
+        rows.append(_row("size", name, "", np.exp(mean), sd, volume, having, digits=2))
+    return rows
+
+
+def _transplants(places: Mapping[str, Fact]) -> list[Row]:
+    """A transplanted kidney lies in either iliac fossa, a dystopic one in the pelvis: about the hip bones' level."""
+    if "hip_left" not in places or "hip_right" not in places:
+        return []
+    left, right = places["hip_left"].mean, places["hip_right"].mean
+    rows = []
+    for name in ("kidney_left", "kidney_right"):
+        row = _row("other_place", name, "", (left + right) / 2, _TRANSPLANT_SD_MM, np.nan, [])
+        rows.append({**row, "n": "1", "source": "transplanted or pelvic kidney, by the places of the hip bones"})
     return rows
 
 
@@ -262,6 +284,7 @@ def _convention_rows() -> list[Row]:
     for name, parts in _INSIDE.items():
         rows += [_convention("inside", part, name, "anatomical nomenclature") for part in parts]
     rows += [_convention("holds_all", name, "", "tissues hold organs") for name in _TISSUES]
+    rows += [_convention("may_fuse", name, other, source) for name, other, source in _MAY_FUSE]
     rows += [_convention("variable_end", name, other, "11 to 13 pairs of ribs occur") for name, other in _VARIABLE_ENDS]
     rows += [_convention("in_pieces", name, "", "anatomical nomenclature") for name in _IN_PIECES]
     for name in structures.names():
@@ -270,9 +293,11 @@ def _convention_rows() -> list[Row]:
     return rows
 
 
-def _row(kind: str, name: str, other: str, mean: Float64, sd: Float64, value: float, bodies: list[Body]) -> Row:
+def _row(
+    kind: str, name: str, other: str, mean: Float64, sd: Float64, value: float, bodies: list[Body], digits: int = 1
+) -> Row:
     z, y, x = (f"{v:.1f}" for v in mean)
-    z_sd, y_sd, x_sd = (f"{v:.1f}" for v in sd)
+    z_sd, y_sd, x_sd = (f"{v:.{digits}f}" for v in sd)
     counts: dict[str, int] = defaultdict(int)
     for body in bodies:
         counts[body.source] += 1

@@ -92,7 +92,7 @@ def test_unknown_masks_and_outdated_cases_are_named(out: Path, tmp_path: Path) -
         ('{"decisions": [', "is not what the report exports"),
         ('{"decisions": 5}', "is not what the report exports"),
         ('{"decisions": [{"case": "a"}]}', "without case, structure, source or decision"),
-        ("case;structure\na;liver\n", "lacks the columns case, structure, source, decision"),
+        ("case;structure\na;liver\n", "lacks the columns source, decision"),
         (f"case,structure,source,decision\na,liver,{SOURCE.format('a')},maybe\n", "entry 1: expected decision accept"),
         (f"case,structure,source,decision,time\na,liver,{SOURCE.format('a')},accept,noon\n", "expected a time such as"),
         ("case,structure,source,decision\nz,liver,z,accept\n", "export of another audit"),

@@ -97,9 +97,8 @@ def test_names_are_suggested_and_mapped(tmp_path: Path) -> None:
     ("given", "message"),
     [
         ({"a": "no such thing"}, "'a' is mapped to 'no such thing'"),
-        ({"a": 1.5}, "mapped to 1.5"),
         ("missing.json", "cannot be read"),
-        ("totalsegmentator", "totalsegmentator_v1"),
+        ("btvc", "is no label set and no file.*btcv"),
     ],
 )
 def test_wrong_names(given: Any, message: str) -> None:
@@ -109,8 +108,9 @@ def test_wrong_names(given: Any, message: str) -> None:
 
 def test_names_as_values() -> None:
     for given in ({1: "liver", 2: "spleen"}, {"1": "liver", "2": "spleen"}, {"liver": 1, "spleen": 2, "background": 0}):
-        assert Names(given).values == {1: "liver", 2: "spleen"}
-    assert Names("totalsegmentator_v2").values[7] == "pancreas"
+        assert Names(given).labels == {"liver": (1,), "spleen": (2,)}
+    assert Names("totalsegmentator_v2").labels["pancreas"] == (7,)
+    assert Names({"a": 1.5}).problems == ["the label 'a': 1.5 is not understood"]
 
 
 def test_nnunet(tmp_path: Path) -> None:
@@ -182,7 +182,7 @@ def test_pairs_whose_values_nobody_names(tmp_path: Path) -> None:
     audit_data.save(audit_data.image(), tmp_path / "p_ct.nii.gz")
     found = find_cases(tmp_path)
     assert structures(found) == {"p": []}
-    assert "give --names" in found.problems[0]
+    assert "say so with --names" in found.problems[0]
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
@@ -290,6 +290,7 @@ def test_folders_that_cannot_be_listed(tmp_path: Path, monkeypatch: pytest.Monke
     assert found.problems == [f"{tmp_path}/s1: Permission denied"]
 
 
+@pytest.mark.slow
 def test_ten_thousand_cases_in_one_folder(tmp_path: Path) -> None:
     """Names only: no file is opened or asked for its state."""
     (tmp_path / "imagesTr").mkdir()

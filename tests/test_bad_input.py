@@ -18,8 +18,9 @@ import segae
 from segae import _core, flags, structures
 from segae import volume as volumes
 from segae.assessment import SlicePredictions
+from segae.masks import scan_labels
 from segae.recipe import Recipe
-from segae.slices import SlicePlan, plan_slices, scan_labels
+from segae.slices import SlicePlan, plan_slices
 
 Array = npt.NDArray[Any]
 SPACING = phantom.SPACING_MM
@@ -177,8 +178,9 @@ def test_mask_values(engine: segae.Engine, image: Array, mask: Array) -> None:
     refused(mask * 255, r"mask: holds the values 255; without label only 0 and 1 are a mask\. Pass label=255")
     refused(phantom.labelmap(), r"holds the values 2, 3, 4; .*assess_labels")
     refused(-mask.astype(np.int16), r"holds the values -1; ")
-    refused(mask.astype(np.float32) * 0.7, r"mask: \d+ voxels are no integers \(one is 0\.7\).* mask > 0\.5")
-    refused(mask.astype(np.float32) * 0.7, "no integers", label=1)
+    soft = np.where(np.indices(mask.shape)[0] % 2, 0.7, 0.4) * mask
+    refused(soft, r"mask: \d+ voxels are no integers \(one is 0\.[47]\).* mask > 0\.5")
+    refused(soft, "no integers", label=1)
     refused(np.where(mask > 0, 1.0, np.nan), r"mask: \d+ voxels are NaN or infinite: numpy\.nan_to_num\(mask\)")
     refused(np.where(mask > 0, np.inf, 0.0), "NaN or infinite")
     refused(np.full(mask.shape, 2**63, np.uint64), "mask: the value 9223372036854775808 is too large")

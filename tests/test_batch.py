@@ -160,7 +160,7 @@ def test_more_slices_than_a_chunk(engine: segae.Engine, image: Array, masks: Arr
         ({"masks": lambda m: np.stack([m, m], 1)}, segae.VolumeError, r"masks: .*one channel.*argmax\(1\)"),
         ({"masks": lambda m: m[..., :-1]}, segae.GridMismatchError, r"masks\[0\]: not on the image's grid"),
         ({"masks": lambda m: [*m[:2], m[2][1:], m[3]]}, segae.GridMismatchError, r"masks\[2\]: not on the image's"),
-        ({"masks": lambda m: m * 0.5}, segae.VolumeError, r"masks\[0\]: .* no integers.*masks\[0\] > 0.5"),
+        ({"masks": lambda m: np.linspace(0, 1, m.shape[1])[:, None, None] * m}, segae.VolumeError, r"masks\[0\] > 0.5"),
         ({"masks": lambda m: [m[0], 3 * m[1]]}, segae.VolumeError, r"masks\[1\]: holds the values 3"),
         ({"masks": lambda m: [m[0], object()]}, segae.VolumeError, r"masks\[1\]: expected a path"),
         ({"images": lambda i: [i, i]}, segae.GridMismatchError, "2 images for 4 masks"),
@@ -269,6 +269,7 @@ class Scored:
         return float(self.engine.score_batch(image, mask, NAMES[i], spacing=SPACING)[0])
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork.*:DeprecationWarning")
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_data_loader_workers(method: str, engine: segae.Engine) -> None:

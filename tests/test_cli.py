@@ -12,10 +12,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from segae import structures
 from segae.cli import main
-from segae.errors import ParameterError
-from segae.label_names import read_label_names
+from segae.label_names import read_header
 
 
 @pytest.fixture
@@ -78,25 +76,28 @@ def test_names_from_the_header(files: Path) -> None:
     image = nib.load(files / "labels.nii.gz")
     image.header.extensions.append(nib.nifti1.Nifti1Extension(0, xml))
     nib.save(image, files / "named.nii.gz")
-    assert read_label_names("totalsegmentator", str(files / "named.nii.gz")) == {1: "liver", 2: "spleen"}
+    assert read_header(files / "named.nii.gz").labels == {"liver": (1,), "spleen": (2,)}
 
 
-def test_totalsegmentator_without_names_in_the_header_offers_both_versions(files: Path) -> None:
-    with pytest.raises(ParameterError, match=r"totalsegmentator_v1.*totalsegmentator_v2"):
-        read_label_names("totalsegmentator", str(files / "labels.nii.gz"))
+def test_a_labelmap_without_names_offers_all_versions(
+    files: Path, tiny_model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["labels", str(files / "ct.nii.gz"), str(files / "labels.nii.gz"), "--model", str(tiny_model)]
+    for names in ([], ["--names", "totalsegmentator"]):
+        assert main([*arguments, *names]) == 2
+        error = capsys.readouterr().err
+        assert error.startswith("segae: --names: ")
+        assert "totalsegmentator_v1" in error
+        assert "totalsegmentator_v2" in error
 
 
-@pytest.mark.parametrize("names", ["totalsegmentator_v1", "totalsegmentator_v2", "dap"])
-def test_known_schemes(names: str) -> None:
-    assert read_label_names(names, "unused") == structures.labels(names)
-
-
-@pytest.mark.parametrize("text", ["[]", "not json", '{"a": [1, 2]}'])
-def test_damaged_names_file(tmp_path: Path, text: str) -> None:
-    path = tmp_path / "names.json"
+@pytest.mark.parametrize("text", ["[]", "not json", "7"])
+def test_damaged_names_file(files: Path, tiny_model: Path, text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    path = files / "names.json"
     path.write_text(text)
-    with pytest.raises(ParameterError, match="--names"):
-        read_label_names(str(path), "unused")
+    arguments = ["labels", str(files / "ct.nii.gz"), str(files / "labels.nii.gz"), "--names", str(path)]
+    assert main([*arguments, "--model", str(tiny_model)]) == 2
+    assert capsys.readouterr().err.startswith(f"segae: --names: {path}")
 
 
 @pytest.mark.parametrize(
@@ -139,7 +140,7 @@ def test_doctor(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_runs_as_a_module() -> None:
-    run = subprocess.run([sys.executable, "-m", "segae.cli", "--version"], capture_output=True, text=True, check=True)
+    run = subprocess.run([sys.executable, "-m", "segae", "--version"], capture_output=True, text=True, check=True)
     assert run.stdout.splitlines()[-1].startswith("segae ")  # an editable install says that it builds
 
 

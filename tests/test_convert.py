@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import segae
+import segae.masks
 import segae.slices
 from segae import structures
 from segae.cli import main
@@ -94,6 +95,7 @@ def blob(rng: np.random.Generator, shape: tuple[int, int, int]) -> np.ndarray:
     return mask & keep if (mask & keep).any() else mask
 
 
+@pytest.mark.slow
 def test_predictions_equal_torch(
     model: Path, published: tuple[Path, Path, PaperJudge], rng: np.random.Generator
 ) -> None:
@@ -244,7 +246,7 @@ def test_input_equals_pillow(rng: np.random.Generator) -> None:
             mask = np.zeros(shape, np.uint8)
             mask[-1, -1, -1] = 1
         image = rng.integers(-1100, 1600, shape).astype(np.int16)
-        found = segae.slices.scan_labels(mask, "mask", 1)[1]
+        found = segae.masks.scan_labels(mask, "mask", 1)[1]
         plan = segae.slices.plan_slices(mask, found, PAPER_RECIPE, SPACING, 1)
         ones = np.ones(len(plan.index), np.int64)
         cut = segae.slices.cut(image, mask, PAPER_RECIPE, SPACING, plan.index, plan.crop, ones, 1)

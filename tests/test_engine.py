@@ -22,9 +22,10 @@ import tiny_models
 
 import segae
 from segae.assessment import BEYOND_REACH, WHOLE_SHARE, SlicePredictions, aggregate, calibrate
+from segae.masks import label_of_mask, scan_labels
 from segae.recipe import Calibration, ChannelSpec, MarginCrop, ModelCard, PaperCrop, Recipe, WideField
 from segae.session import Session, cuda_driver_devices
-from segae.slices import cut, label_of_mask, plan_slices, scan_labels
+from segae.slices import cut, plan_slices
 
 Array = npt.NDArray[Any]
 SPACING = phantom.SPACING_MM

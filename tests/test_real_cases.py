@@ -14,7 +14,7 @@ from scipy import ndimage
 import segae
 from segae import structures
 from segae import volume as volumes
-from segae.slices import scan_labels
+from segae.masks import scan_labels
 
 pytestmark = pytest.mark.data
 

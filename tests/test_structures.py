@@ -176,8 +176,8 @@ def test_labels_are_the_callers_own() -> None:
 def test_plain_totalsegmentator_is_refused() -> None:
     with pytest.raises(ParameterError, match=r"totalsegmentator_v1.*totalsegmentator_v2"):
         structures.labels("totalsegmentator")
-    with pytest.raises(ParameterError, match=r"scheme='btcv'.*'dap'.*v1.*v2"):
-        structures.labels("btcv")
+    with pytest.raises(ParameterError, match=r"scheme='btvc'.*'dap'.*v1.*v2.*'btcv'"):
+        structures.labels("btvc")
 
 
 @pytest.mark.parametrize("name", ["kidney", "Kidneys", "parotid_gland", "rib 5", "upper_lobe", "adrenal"])

@@ -19,6 +19,7 @@ pytest.importorskip("onnx")
 import tiny_models  # noqa: E402
 
 import segae  # noqa: E402
+import segae.masks  # noqa: E402
 import segae.session  # noqa: E402
 import segae.slices  # noqa: E402
 from segae import structures  # noqa: E402
@@ -80,7 +81,7 @@ def test_samples_are_what_the_engine_cuts():
     truth, given = scan.mask("liver").view(np.uint8), np.zeros(scan.image.shape, np.uint8)
     given[9:15] = truth[9:15]
     samples = synthesis.cut_samples(scan, target, given, truth, "truncate", np.random.default_rng(0))
-    found = segae.slices.scan_labels(given, "mask", 1)[1]
+    found = segae.masks.scan_labels(given, "mask", 1)[1]
     plan = segae.slices.plan_slices(given, found, RECIPE, scan.spacing_mm, 1)
     ones = np.ones(len(plan.index), np.int64)
     cut = segae.slices.cut(scan.image, given, RECIPE, scan.spacing_mm, plan.index, plan.crop, ones, 1)

@@ -12,6 +12,7 @@ pytest.importorskip("scipy")
 pytest.importorskip("onnx")
 
 import segae  # noqa: E402
+import segae.masks  # noqa: E402
 import segae.slices  # noqa: E402
 from segae import structures  # noqa: E402
 from segae.train import data, feed, synthesis  # noqa: E402
@@ -60,7 +61,7 @@ def test_samples_are_what_the_engine_cuts(scan: data.LabelledScan):
     samples = synthesis.cut_samples(
         scan, target, given, truth, "shift", np.random.default_rng(0), rival.sample_recipe(128)
     )
-    found = segae.slices.scan_labels(given, "mask", 1)[1]
+    found = segae.masks.scan_labels(given, "mask", 1)[1]
     plan = segae.slices.plan_slices(given, found, SHIPPED, scan.spacing_mm, 1)
     assert (plan.area > 0).all(), "the paper looks at no slice beyond the ends"
     ones = np.ones(len(plan.index), np.int64)
@@ -100,7 +101,7 @@ def test_fit_resume_and_export(scan: data.LabelledScan, tmp_path: Path, monkeypa
     assert "reduced" in card.training["method"]
     engine = segae.Engine(tmp_path / "rival.onnx", "cpu")
     mask = scan.mask("liver").view(np.uint8)
-    found = segae.slices.scan_labels(mask, "mask", 1)[1]
+    found = segae.masks.scan_labels(mask, "mask", 1)[1]
     plan = segae.slices.plan_slices(mask, found, SHIPPED, scan.spacing_mm, 1)
     ones = np.ones(len(plan.index), np.int64)
     cut = segae.slices.cut(scan.image, mask, SHIPPED, scan.spacing_mm, plan.index, plan.crop, ones, 1)

@@ -13,12 +13,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from segae.errors import (
+    AuditError,
     DeviceError,
     GridMismatchError,
     ModelFileError,
+    NotCTWarning,
+    OrientationWarning,
     ParameterError,
     SegaeError,
     UnknownStructureError,
+    UnreachableError,
     VolumeError,
 )
 
@@ -35,17 +39,21 @@ __all__ = [
     "Agreement",
     "Assessment",
     "Assessments",
+    "AuditError",
     "DeviceError",
     "Engine",
     "ExpectedMask",
     "Flag",
     "GridMismatchError",
     "ModelFileError",
+    "NotCTWarning",
+    "OrientationWarning",
     "ParameterError",
     "Perturbed",
     "SegaeError",
     "SliceScore",
     "UnknownStructureError",
+    "UnreachableError",
     "VolumeError",
     "__version__",
     "assess",

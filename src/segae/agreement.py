@@ -10,10 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from segae import _core
+from segae.arguments import number
 from segae.errors import ParameterError
-from segae.slices import label_of_mask, scan_labels
-from segae.threads import available_threads
-from segae.volume import load_pair
+from segae.masks import label_of_mask, read_mask
+from segae.threads import thread_count
+from segae.volume import load_masks
+from segae.warn import warn_assumed
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ def measure(
 
     Parameters
     ----------
-    mask, truth : path, os.PathLike, nibabel image, numpy array or object with ``__dlpack__``
+    mask, truth : path, os.PathLike, image or array, as in `segae.score`
         On one grid.
     affine, spacing, axes
         Geometry of bare arrays, as in `segae.score`.
@@ -79,15 +81,16 @@ def measure(
     Definitions as in Metrics Reloaded (Maier-Hein et al., Nature Methods 2024): a border voxel has a face neighbour
     outside the mask, distances are between voxel centres.
     """
-    if not 0 <= tolerance_mm < float("inf"):
+    if not 0 <= number(tolerance_mm, "tolerance_mm") < float("inf"):
         raise ParameterError(f"tolerance_mm: expected a number of at least 0, got {tolerance_mm!r}.")
-    truth_volume, given = load_pair(truth, mask, affine=affine, spacing=spacing, axes=axes)
-    workers = threads or available_threads()
-    value, boxes = 1, []
-    for volume, argument in ((given, "mask"), (truth_volume, "truth")):
-        scans = scan_labels(volume.array, argument, workers)
-        value = label_of_mask(scans, label, argument)
-        boxes += [scans[value].box] if value in scans else []
+    workers = thread_count(threads)
+    truth_volume, given = load_masks(truth, mask, affine=affine, spacing=spacing, axes=axes)
+    warn_assumed([truth_volume, given])
+    given, scans = read_mask(given, "mask", workers)
+    truth_volume, truth_scans = read_mask(truth_volume, "truth", workers)
+    value = label_of_mask(scans, label, "mask")
+    label_of_mask(truth_scans, label, "truth")
+    boxes = [found[value].box for found in (scans, truth_scans) if value in found]
     # Outside the union of the two boxes there is nothing to count. Of arrays on a GPU only that box travels.
     depth = given.array.shape[0]
     low, high = (

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from segae.json_value import json_value
 from segae.recipe import Calibration
 from segae.reference.comparison import ReferenceComparison
 
@@ -25,10 +26,10 @@ BEYOND_REACH = 1.5
 class Flag:
     """Something that a look at the geometry shows, whatever the network says.
 
-    `name` is one of: empty, touches_border, fragmented, wrong_side, implausible_volume, not_ct, truncated,
-    untrained_structure, non_finite, outside_body; or, across the structures of a scan, one of `segae.anatomy`:
-    out_of_order, wrong_level, side_swapped, situs_inversus, overlaps, missing_part, merged, misplaced. `detail` is one
-    sentence that says what was seen.
+    `name` is one of: empty, touches_border, fragmented, wrong_side, implausible_volume, not_ct, truncated, gaps,
+    untrained_structure, non_finite, outside_body, orientation_assumed; or, across the structures of a scan, one of
+    `segae.anatomy`: out_of_order, wrong_level, side_swapped, situs_inversus, overlaps, missing_part, merged, misplaced.
+    `detail` is one sentence that says what was seen.
     """
 
     name: str
@@ -155,7 +156,7 @@ class Assessment:
         return float("nan") if self.reference is None else self.reference.dice
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain numbers, strings, lists and dicts; nan stays nan, probability maps become nested lists."""
+        """Plain numbers, strings, lists and dicts, as JSON knows them: None for nan, nested lists for maps."""
         bare = replace(self, slices=tuple(replace(s, expected=None) for s in self.slices))
         data = asdict(bare)
         for entry, score in zip(data["slices"], self.slices, strict=True):
@@ -166,7 +167,8 @@ class Assessment:
                     "probability": score.expected.probability.tolist(),
                     "box": [list(side) for side in score.expected.box],
                 }
-        return data
+        plain: dict[str, Any] = json_value(data)
+        return plain
 
 
 class Assessments(dict[str, Assessment]):
@@ -184,8 +186,10 @@ class Assessments(dict[str, Assessment]):
 class SlicePredictions:
     """What the network said of n slices of one mask, with what is known of them. All arrays have n entries.
 
-    `truth_fraction` is the share of the crop that the structure should cover, nan if the model has no such output.
-    `whole_precision` and `whole_recall` are what each slice tells of the whole mask, None if the model says nothing.
+    `share_mm` is the length along z that a slice stands for, gaps of the mask included, and `filled_mm` that of the
+    slices that hold the mask, None where there are no gaps. `truth_fraction` is the share of the crop that the
+    structure should cover, nan if the model has no such output. `whole_precision` and `whole_recall` are what each
+    slice tells of the whole mask, None if the model says nothing.
     """
 
     area_mm2: Float64
@@ -196,6 +200,7 @@ class SlicePredictions:
     truth_fraction: Float64
     whole_precision: Float64 | None = None
     whole_recall: Float64 | None = None
+    filled_mm: Float64 | None = None
 
     @property
     def dice(self) -> Float64:
@@ -222,19 +227,24 @@ def aggregate(slices: SlicePredictions) -> tuple[float, float, float]:
     """Dice, precision and recall in 3D.
 
     Areas are added up over the slices, weighted with the length along z that each stands for; slices beyond the ends
-    stand for `BEYOND_REACH` times theirs. Where the model tells of the whole mask too, its word counts for
-    `WHOLE_SHARE`.
+    stand for `BEYOND_REACH` times theirs. In gaps of the mask lies what the slices nearest to them should hold, and
+    none of the mask: recall is at most the share of the structure that lies in slices with any mask. Where the model
+    tells of the whole mask too, its word counts for `WHOLE_SHARE`.
     """
     length = np.where(slices.area_mm2 > 0, 1.0, BEYOND_REACH) * slices.share_mm
-    overlap = np.nansum(np.clip(slices.precision, 0, 1) * slices.area_mm2 * length)
-    mask = np.nansum(slices.area_mm2 * length)
+    filled = slices.share_mm if slices.filled_mm is None else slices.filled_mm
+    overlap = np.nansum(np.clip(slices.precision, 0, 1) * slices.area_mm2 * filled)
+    mask = np.nansum(slices.area_mm2 * filled)
     truth = max(float(np.nansum(slices.truth_mm2 * length)), float(overlap))
     precision = float(overlap / mask)
     recall = float(overlap / truth) if truth > 0 else 0.0
     if slices.whole_precision is not None and slices.whole_recall is not None:
         inside = slices.area_mm2 > 0
         precision += WHOLE_SHARE * (_consensus(slices.whole_precision[inside]) - precision)
-        recall += WHOLE_SHARE * (_consensus(slices.whole_recall[inside]) - recall)
+        spanned = np.nansum((slices.truth_mm2 * slices.share_mm)[inside])
+        reached = np.nansum((slices.truth_mm2 * filled)[inside])
+        most = float(reached / spanned) if spanned > 0 else 1.0
+        recall += WHOLE_SHARE * (min(_consensus(slices.whole_recall[inside]), most) - recall)
     total = precision + recall
     return 2 * precision * recall / total if total > 0 else 0.0, precision, recall
 

@@ -11,15 +11,19 @@ import numpy as np
 import numpy.typing as npt
 
 from segae import structures
-from segae.device import cuda_place, library_of
+from segae.device import cuda_place, library_of, plain
 from segae.errors import GridMismatchError, ParameterError, VolumeError
+from segae.foreign import Carried, affine_of
 from segae.structures import Structure
 from segae.volume import Given, Volume, pair, read
 
 Spacing = Sequence[float] | Sequence[Sequence[float]] | npt.NDArray[Any]
+Affines = npt.ArrayLike | Sequence[npt.ArrayLike]
 
 
-def load_batch(images: object, masks: object, spacing: Spacing | None, axes: str) -> list[tuple[Volume, Volume]]:
+def load_batch(
+    images: object, masks: object, affine: Affines | None, spacing: Spacing | None, axes: str
+) -> list[tuple[Volume, Volume]]:
     """Take a batch apart into pairs of image and mask; an image that all masks share is read once.
 
     Raises
@@ -43,14 +47,15 @@ def load_batch(images: object, masks: object, spacing: Spacing | None, axes: str
             f"images, masks: {len(many_images)} images for {n} masks. "
             f"Pass one image a mask, or a single one that all masks lie on."
         )
-    steps = _spacings(spacing, n)
+    steps, matrices = _spacings(spacing, n), _affines(affine, n)
     once = read(many_images[0], "images", scaled=False) if shared else None
     pairs: list[tuple[Volume, Volume]] = []
     for i, mask in enumerate(many_masks):
         name = "images" if once else f"images[{i}]"
         image = once or read(many_images[i], name, scaled=False)
         given = read(mask, f"masks[{i}]", scaled=True)
-        pairs.append(pair(image, given, spacing=steps[i], axes=axes, image_argument=name, mask_argument=f"masks[{i}]"))
+        geometry: dict[str, Any] = {"affine": matrices[i], "spacing": steps[i], "axes": axes}
+        pairs.append(pair(image, given, image_argument=name, mask_argument=f"masks[{i}]", **geometry))
     return _one_image(pairs, once)
 
 
@@ -67,39 +72,48 @@ def _same_place(a: Volume, b: Volume) -> bool:
 
 
 def _split(source: object, argument: str) -> list[Any] | None:
-    """Volumes of a batch; None for what is a single volume."""
-    if isinstance(source, (str, os.PathLike)) or hasattr(source, "dataobj"):
+    """Volumes of a batch, each with the affine that it, or the batch, carries; None for what is a single volume."""
+    if isinstance(source, (str, os.PathLike)) or _is_image(source):
         return None
     if isinstance(source, (list, tuple)):
-        return [_without_channel(_detached(volume)) for volume in source]
+        return [_one_of_list(volume, f"{argument}[{i}]") for i, volume in enumerate(source)]
     shape = getattr(source, "shape", None)
     if shape is None:
         raise VolumeError(
             f"{argument}: expected an array [b, z, y, x] or a list of volumes, got {type(source).__name__}."
         )
-    batch: Any = _detached(source)
     if len(shape) == 3:
         return None
-    if len(shape) == 4:
-        return [batch[i] for i in range(shape[0])]
-    if len(shape) == 5 and shape[1] == 1:
-        return [batch[i, 0] for i in range(shape[0])]
+    if len(shape) == 4 or (len(shape) == 5 and shape[1] == 1):
+        batch: Any = _detached(plain(source))
+        volumes = [batch[i] if len(shape) == 4 else batch[i, 0] for i in range(shape[0])]
+        affines = affine_of(source, argument, batch=len(volumes))
+        return volumes if affines is None else [Carried(*both) for both in zip(volumes, affines, strict=True)]
     raise VolumeError(
         f"{argument}: expected [b, z, y, x], or [b, 1, z, y, x] with one channel, got shape {tuple(shape)}. "
         f"Several channels: {argument}.argmax(1) makes a labelmap of a prediction; pass structures as a dict then."
     )
 
 
+def _one_of_list(volume: Any, argument: str) -> Any:
+    """Data sets of training loops hold [1, z, y, x], with or without an affine."""
+    shape: tuple[int, ...] = getattr(volume, "shape", ())
+    if len(shape) not in (3, 4) or _is_image(volume):
+        return volume
+    affine = affine_of(volume, argument)
+    array = _detached(plain(volume))
+    array = array[0] if len(shape) == 4 and shape[0] == 1 else array
+    return array if affine is None else Carried(array, affine)
+
+
+def _is_image(source: object) -> bool:
+    """One volume of nibabel, SimpleITK, ITK or TorchIO, no array of several."""
+    return any(hasattr(source, name) for name in ("dataobj", "GetSpacing", "spatial_shape"))
+
+
 def _detached(array: Any) -> Any:
     """Torch lends no tensor that wants a gradient, and a score has none."""
     return array.detach() if getattr(array, "requires_grad", False) else array
-
-
-def _without_channel(volume: Any) -> Any:
-    """Data sets of training loops hold [1, z, y, x]."""
-    shape: tuple[int, ...] = getattr(volume, "shape", ())
-    has_channel = len(shape) == 4 and shape[0] == 1 and not hasattr(volume, "dataobj")
-    return volume[0] if has_channel else volume
 
 
 def _spacings(spacing: Spacing | None, n: int) -> list[Sequence[float] | None]:
@@ -111,12 +125,32 @@ def _spacings(spacing: Spacing | None, n: int) -> list[Sequence[float] | None]:
         raise VolumeError(f"spacing: expected three numbers in mm, or three a mask, got {spacing!r}.") from error
     if steps.shape == (3,):
         return [steps.tolist()] * n
+    triples = isinstance(spacing, (list, tuple)) and all(isinstance(row, (list, tuple)) for row in spacing)
+    if steps.shape == (3, 3) and n == 3 and not triples and not np.array_equal(steps, steps.T):
+        raise VolumeError(
+            "spacing: of three masks, an array of shape (3, 3) may hold a triple in each row or, as data loaders "
+            "collate them, in each column. Pass one triple where all masks share it, or a list of "
+            "three tuples, one a mask."
+        )
     if steps.shape == (n, 3):
         rows: list[Sequence[float] | None] = steps.tolist()
         return rows
+    hint = " It has one row an axis, as data loaders collate: numpy.transpose it." if steps.shape == (3, n) else ""
     raise VolumeError(
-        f"spacing: expected shape (3,) or ({n}, 3), one triple in mm a mask, got {steps.shape} for {n} masks."
+        f"spacing: expected shape (3,) or ({n}, 3), one triple in mm a mask, got {steps.shape} for {n} masks.{hint}"
     )
+
+
+def _affines(affine: Affines | None, n: int) -> list[npt.NDArray[np.float64] | None]:
+    if affine is None:
+        return [None] * n
+    try:
+        matrices = np.asarray(affine, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise VolumeError(f"affine: expected a 4 x 4 matrix of numbers, or one a mask, got {affine!r}.") from error
+    if matrices.shape in ((4, 4), (1, 4, 4), (n, 4, 4)):
+        return list(np.broadcast_to(matrices, (n, 4, 4)))
+    raise VolumeError(f"affine: expected shape (4, 4), or ({n}, 4, 4) for {n} masks, got {matrices.shape}.")
 
 
 def name_masks(names: str | Sequence[str], n: int) -> list[Structure]:
@@ -137,8 +171,8 @@ def name_masks(names: str | Sequence[str], n: int) -> list[Structure]:
     return [structures.get(name) for name in names]
 
 
-def in_type_of(scores: npt.NDArray[np.float32], batch: object) -> Any:
-    """Scores as an array of the batch's own library, on the batch's device; numpy where there is no such library."""
+def in_type_of(scores: npt.NDArray[Any], batch: object) -> Any:
+    """Numbers as an array of the batch's own library, on the batch's device; numpy where there is no such library."""
     like: Any = batch[0] if isinstance(batch, (list, tuple)) and batch else batch
     if isinstance(like, np.ndarray) or not hasattr(like, "__dlpack__"):
         return scores

@@ -6,13 +6,23 @@ import math
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from segae import _core
 from segae.errors import DeviceError, VolumeError
+
+
+class Array(Protocol):
+    """An array of any library that speaks DLPack: torch, cupy, jax."""
+
+    def __dlpack__(self) -> Any:
+        """See the array API standard."""
+
+
+ArrayT = TypeVar("ArrayT", bound=Array)
 
 _CUDA = 2  # kDLCUDA of DLPack
 _DEFAULT_STREAM = 1  # DLPack's number for the legacy default stream, whose own handle is 0

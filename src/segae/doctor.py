@@ -8,8 +8,9 @@ from importlib import metadata
 
 from segae import _core
 from segae.cuda_driver import cuda_driver_devices
-from segae.errors import SegaeError
+from segae.errors import DeviceError, SegaeError
 from segae.session import Session, runtime_providers
+from segae.threads import available_threads
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,11 @@ def _runtimes() -> Finding:
             f"pip uninstall onnxruntime onnxruntime-gpu, then install one of them",
             good=False,
         )
-    return Finding("ONNX Runtime", f"{installed[0]}, built with {', '.join(runtime_providers())}")
+    try:
+        providers = ", ".join(runtime_providers())
+    except DeviceError as error:
+        return Finding("ONNX Runtime", f"{installed[0]}: {error}", good=False)
+    return Finding("ONNX Runtime", f"{installed[0]}, built with {providers}")
 
 
 def _kernels() -> Finding:
@@ -78,7 +83,7 @@ def _kernels() -> Finding:
 
 def _device(device: str) -> Finding:
     try:
-        session = Session("default", device, None)
+        session = Session("default", device, available_threads())
     except SegaeError as error:
         return Finding(f"default model on {device}", str(error), good=False)
     card = session.card

@@ -8,32 +8,27 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, overload
 
 import numpy as np
 import numpy.typing as npt
 
 from segae import anatomy, flags, structures
-from segae.assessment import (
-    Assessment,
-    Assessments,
-    ExpectedMask,
-    SliceScore,
-    aggregate,
-    calibrate,
-)
-from segae.batch import Spacing, in_type_of, load_batch, name_masks
-from segae.device import DeviceVolume
+from segae.assembly import Probes, assembled, empty, only_box, predicted_dice, warn_of
+from segae.assessment import Assessment, Assessments
+from segae.batch import Affines, Spacing, in_type_of, load_batch, name_masks
+from segae.device import ArrayT, DeviceVolume
 from segae.errors import ParameterError, SegaeError
-from segae.judging import Task, Verdict, check_places, judge, plan, scan_masks
+from segae.judging import Task, check_places, judge, plan
+from segae.masks import label_of_mask, read_labelmap, read_mask, read_masks
 from segae.reference import resolve
+from segae.reference.builtin import BuiltInReference
 from segae.reference.given import check_not_the_mask
 from segae.reference.opinion import Looked, SecondOpinion
 from segae.reference.resolve import ReferenceRequest
 from segae.session import Session, model_path
-from segae.slices import LabelScan, SlicePlan, label_of_mask, scan_labels
 from segae.structures import Structure
-from segae.threads import run_all
+from segae.threads import run_all, thread_count
 from segae.volume import Volume, load, load_pair
 
 _log = logging.getLogger("segae")
@@ -62,9 +57,7 @@ class Engine:
     def __init__(
         self, model: str | os.PathLike[str] = "default", device: str = "auto", threads: int | None = None
     ) -> None:
-        if threads is not None and threads < 1:
-            raise ParameterError(f"threads: expected a positive number or None, got {threads!r}.")
-        self._session = Session(model, device, threads)
+        self._session = Session(model, device, thread_count(threads))
 
     @property
     def device(self) -> str:
@@ -127,7 +120,10 @@ class Engine:
         ct, volume = load_pair(image, mask, affine=affine, spacing=spacing, axes=axes)
         check_places([(ct, volume)], self.device)
         task = self._task(ct, volume, what, label)
-        return float("nan") if task is None else self._dice(task, *judge([task], self._session))
+        if task is None:
+            return float("nan")
+        warn_of([("image", ct)], [volume])
+        return predicted_dice(task, judge([task], self._session)[0], self._session.card)
 
     def assess(
         self,
@@ -176,13 +172,13 @@ class Engine:
         check_places([(ct, volume)], self.device)
         task = self._task(ct, volume, what, label)
         if task is None:
-            return _empty(what, 1 if label is None else label)
-        probe = flags.probe_image(ct)
+            return empty(what, 1 if label is None else label)
+        probes = Probes()
         request = ReferenceRequest(reference, reference_reliability, resample_reference)
-        opinion = self._built_in(request, ct, probe)
+        opinion = self._built_in(request, ct, probes.of(ct))
         if request.given:
             opinion = resolve.of_structure(request, ct, what.name, reference_label, self._session.threads)
-        return _with_opinion(opinion, [task], self._assess(ct, [task], probe, error_map))[0]
+        return _with_opinion(opinion, [task], self._assess([task], error_map, probes))[0]
 
     def assess_labels(
         self,
@@ -232,7 +228,7 @@ class Engine:
         check_not_the_mask(labelmap, reference)
         ct, volume = load_pair(image, labelmap, affine=affine, spacing=spacing, axes=axes, mask_argument="labelmap")
         check_places([(ct, volume)], self.device)
-        scans = scan_labels(volume.array, "labelmap", self._session.threads)
+        volume, scans = read_labelmap(volume, "labelmap", self._session.threads)
         tasks = [
             plan(ct, volume, named[label], scan, self._session, self._session.threads)
             for label, scan in scans.items()
@@ -241,15 +237,15 @@ class Engine:
         result = Assessments()
         result.unnamed = {label: scan.voxels for label, scan in scans.items() if label not in named}
         if result.unnamed:
-            _log.warning("labelmap: values without a name were left out: %s", sorted(result.unnamed))
-        probe = flags.probe_image(ct)
+            _log.info("labelmap: values without a name were left out: %s", sorted(result.unnamed))
+        probes = Probes()
         request = ReferenceRequest(reference, reference_reliability, resample_reference)
-        opinion = self._built_in(request, ct, probe)
+        opinion = self._built_in(request, ct, probes.of(ct))
         if request.given:
             theirs = named if reference_names is None else _named_values(reference_names)
             values = {value: known.name for value, known in theirs.items()}
             opinion = resolve.of_labelmap(request, ct, values, self._session.threads)
-        found = _with_opinion(opinion, tasks, self._assess(ct, tasks, probe, error_map))
+        found = _with_opinion(opinion, tasks, self._assess(tasks, error_map, probes))
         if not isinstance(volume.array, DeviceVolume):
             names = {task.scan.label: task.structure.name for task in tasks}
             scene = anatomy.Scene.of_labelmap(volume, names, self._session.threads)
@@ -302,14 +298,14 @@ class Engine:
             raise ParameterError(f'on_error: expected "raise" or "return", got {on_error!r}.')
         self._check_error_map(error_map)
         ct = load(image, "image", affine=affine, spacing=spacing, axes=axes)
-        probe = flags.probe_image(ct)
         # The image's own grid is what bare masks lie on; without one they are told the same as the image.
         geometry: dict[str, Any] = {} if ct.affine is not None else {"spacing": spacing, "axes": axes}
+        probes = Probes()
         results: list[Assessment | SegaeError] = []
         waiting: list[tuple[int, Task]] = []
         together = anatomy.MaskCollector()
         request = ReferenceRequest(reference, reference_reliability, resample_reference)
-        opinion = self._built_in(request, ct, probe)
+        opinion = self._built_in(request, ct, probes.of(ct))
         if request.given:
             named = {} if reference_names is None else _named_values(reference_names)
             values = {value: known.name for value, known in named.items()}
@@ -318,7 +314,7 @@ class Engine:
 
         def assess_waiting() -> None:
             tasks = [task for _, task in waiting]
-            for (place, task), assessment in zip(waiting, self._assess(ct, tasks, probe, error_map), strict=True):
+            for (place, task), assessment in zip(waiting, self._assess(tasks, error_map, probes), strict=True):
                 results[place] = assessment
                 if opinion is not None:
                     looked[place] = opinion.look(task.mask, task.scan, task.structure.name)
@@ -327,19 +323,19 @@ class Engine:
         for name, mask in masks.items() if isinstance(masks, Mapping) else masks:
             try:
                 what = structures.get(name)
-                _, volume = load_pair(ct, mask, **geometry)
-                check_places([(ct, volume)], self.device)
-                task = self._task(ct, volume, what, None)
+                seen, volume = load_pair(ct, mask, **geometry)
+                check_places([(seen, volume)], self.device)
+                task = self._task(seen, volume, what, None)
             except SegaeError as error:
                 if on_error == "raise":
                     raise
                 results.append(error)
                 continue
-            results.append(_empty(what, 1))
+            results.append(empty(what, 1))
             if task is not None:
                 if not isinstance(volume.array, DeviceVolume):
-                    together.add(volume, what.name, task.scan.label, self._session.threads)
-                waiting.append((len(results) - 1, replace(task, mask=_only_box(volume, task.scan))))
+                    together.add(task.mask, what.name, task.scan.label, self._session.threads)
+                waiting.append((len(results) - 1, replace(task, mask=only_box(task.mask, task.scan))))
             if sum(len(task.plan.index) for _, task in waiting) >= _TOGETHER:
                 assess_waiting()
         assess_waiting()
@@ -352,12 +348,49 @@ class Engine:
             anatomy.add_findings([entry], findings)[0] if isinstance(entry, Assessment) else entry for entry in results
         ]
 
+    @overload
+    def score_batch(
+        self,
+        images: object,
+        masks: npt.NDArray[Any] | Sequence[str | os.PathLike[str] | npt.NDArray[Any]],
+        structures: str | Sequence[str] | Mapping[int, str],
+        *,
+        affine: Affines | None = ...,
+        spacing: Spacing | None = ...,
+        axes: str = ...,
+        label: int | None = ...,
+    ) -> npt.NDArray[np.float32]: ...
+    @overload
+    def score_batch(  # type: ignore[overload-overlap]  # arrays are objects too: the first that fits counts
+        self,
+        images: object,
+        masks: ArrayT | Sequence[ArrayT],
+        structures: str | Sequence[str] | Mapping[int, str],
+        *,
+        affine: Affines | None = ...,
+        spacing: Spacing | None = ...,
+        axes: str = ...,
+        label: int | None = ...,
+    ) -> ArrayT: ...
+    @overload
     def score_batch(
         self,
         images: object,
         masks: object,
         structures: str | Sequence[str] | Mapping[int, str],
         *,
+        affine: Affines | None = ...,
+        spacing: Spacing | None = ...,
+        axes: str = ...,
+        label: int | None = ...,
+    ) -> npt.NDArray[np.float32]: ...
+    def score_batch(
+        self,
+        images: object,
+        masks: object,
+        structures: str | Sequence[str] | Mapping[int, str],
+        *,
+        affine: Affines | None = None,
         spacing: Spacing | None = None,
         axes: str = "zyx",
         label: int | None = None,
@@ -373,8 +406,11 @@ class Engine:
             On the grids of their images; 0 and 1, or bool. Other values need `label`, or `structures` as a dict.
         structures : str, sequence of str, or dict
             The structure of all masks, or one a mask. A dict value -> name says that `masks` are labelmaps.
+        affine : array [4, 4], or [b, 4, 4] one a mask; optional
+            Says that bare arrays are [x, y, z] behind batch and channel, and maps their index to RAS mm. An ``affine``
+            that an array carries itself (MONAI's MetaTensor) is used.
         spacing : three numbers, or three a mask; optional
-            Voxel size in mm of bare arrays, in the order of their axes.
+            Voxel size in mm of bare arrays, in the order of their axes. They are then LPS.
         axes : "zyx" or "xyz"
             Order of the axes of bare arrays, behind those of batch and channel; they are LPS.
         label : int, optional
@@ -395,7 +431,7 @@ class Engine:
         named = _named_values(structures) if isinstance(structures, Mapping) else None
         if named is not None and label is not None:
             raise ParameterError("label: structures names the values already; drop label.")
-        pairs = load_batch(images, masks, spacing, axes)
+        pairs = load_batch(images, masks, affine, spacing, axes)
         if named is None:
             wanted = [[what] for what in name_masks(cast("str | Sequence[str]", structures), len(pairs))]
         else:
@@ -403,13 +439,14 @@ class Engine:
         columns = 1 if named is None else len(named)
         check_places(pairs, self.device)
         names = [f"masks[{i}]" for i in range(len(pairs))]
-        scans = scan_masks([mask for _, mask in pairs], names, self._session.threads)
+        read = read_masks([mask for _, mask in pairs], names, self._session.threads, binary=named is None)
+        warn_of([(f"images[{i}]", image) for i, (image, _) in enumerate(pairs)], [mask for _, mask in pairs])
 
         def tasks_of(i: int) -> list[Task | None]:
-            image, mask = pairs[i]
-            values = named or [label_of_mask(scans[i], label, names[i])]
+            image, (mask, scans) = pairs[i][0], read[i]
+            values = named or [label_of_mask(scans, label, names[i])]
             return [
-                plan(image, mask, what, scans[i][value], self._session, 1) if value in scans[i] else None
+                plan(image, mask, what, scans[value], self._session, 1) if value in scans else None
                 for value, what in zip(values, wanted[i], strict=True)
             ]
 
@@ -419,8 +456,25 @@ class Engine:
         filled = [i for i, task in enumerate(flat) if task is not None]
         tasks = [task for task in flat if task is not None]
         for i, task, verdict in zip(filled, tasks, judge(tasks, self._session), strict=True):
-            scores[i] = self._dice(task, verdict)
+            scores[i] = predicted_dice(task, verdict, self._session.card)
         return in_type_of(scores if named is None else scores.reshape(-1, columns), masks)
+
+    def built_in_reference(self, image: Volume, wanted: str = "auto") -> BuiltInReference | None:
+        """What the network in the package makes of an image, for several calls to share as their `reference`.
+
+        Parameters
+        ----------
+        image : Volume
+            As `segae.volume.load` reads it, in host memory.
+        wanted : "auto" or "built-in"
+            As in `assess`; None comes back where "auto" finds that it cannot help.
+
+        Raises
+        ------
+        ModelFileError, DeviceError
+        """
+        opinion = self._built_in(ReferenceRequest(wanted), image, flags.probe_image(image))
+        return None if opinion is None else cast("BuiltInReference", opinion.reference)
 
     def _built_in(self, request: ReferenceRequest, image: Volume, probe: flags.ImageProbe) -> SecondOpinion | None:
         return resolve.built_in(
@@ -438,42 +492,18 @@ class Engine:
 
     def _task(self, image: Volume, mask: Volume, structure: Structure, label: int | None) -> Task | None:
         """The one structure of a mask; None when it is empty."""
-        scans = scan_labels(mask.array, "mask", self._session.threads)
+        mask, scans = read_mask(mask, "mask", self._session.threads)
         scan = scans.get(label_of_mask(scans, label, "mask"))
         return None if scan is None else plan(image, mask, structure, scan, self._session, self._session.threads)
 
-    def _dice(self, task: Task, verdict: Verdict) -> float:
-        return calibrate(aggregate(verdict.slices)[0], task.structure.name, self._session.card.calibration)
-
-    def _assess(
-        self, image: Volume, tasks: Sequence[Task], probe: flags.ImageProbe, error_map: bool
-    ) -> list[Assessment]:
-        """Assess structures of masks that lie on one image."""
+    def _assess(self, tasks: Sequence[Task], error_map: bool, probes: Probes | None = None) -> list[Assessment]:
+        """Assess structures of masks; `probes` knows the images that were looked at before."""
+        probes = Probes() if probes is None else probes
+        verdicts = judge(tasks, self._session, error_map=error_map)
         card = self._session.card
-        dice_only = "dice" in card.outputs
-        assessments = []
-        for task, verdict in zip(tasks, judge(tasks, self._session, error_map=error_map), strict=True):
-            mask, name = task.mask, task.structure.name
-            _, precision, recall = aggregate(verdict.slices)
-            dice = self._dice(task, verdict)
-            assessments.append(
-                Assessment(
-                    structure=name,
-                    dice=dice,
-                    precision=float("nan") if dice_only else precision,
-                    recall=float("nan") if dice_only else recall,
-                    raw=float(verdict.raw[task.plan.area > 0].mean()),
-                    slices=_slice_scores(mask, task.plan, verdict, dice_only=dice_only),
-                    volume_ml=task.scan.voxels * mask.voxel_ml,
-                    bbox=mask.source_box(task.scan.box),
-                    flags=flags.check(
-                        image, mask, task.scan, task.plan, verdict.slices, task.structure, probe, name in card.trained
-                    ),
-                    centroid_mm=_from_centre_mm(mask, task.scan),
-                    judge_dice=dice,
-                )
-            )
-        return assessments
+        return [
+            assembled(task, verdict, card, probes.of(task.image)) for task, verdict in zip(tasks, verdicts, strict=True)
+        ]
 
 
 def _with_opinion(opinion: SecondOpinion | None, tasks: Sequence[Task], found: list[Assessment]) -> list[Assessment]:
@@ -482,61 +512,6 @@ def _with_opinion(opinion: SecondOpinion | None, tasks: Sequence[Task], found: l
         return found
     looked = [opinion.look(task.mask, task.scan, task.structure.name) for task in tasks]
     return opinion.conclude(list(zip(found, looked, strict=True)))
-
-
-def _only_box(mask: Volume, scan: LabelScan) -> Volume:
-    """A copy on the same grid that holds the label's box only: memory is taken by the pages that are written to."""
-    if isinstance(mask.array, DeviceVolume):
-        return mask
-    box = tuple(slice(low, high) for low, high in scan.box.T)
-    array = np.zeros(mask.array.shape, mask.array.dtype)
-    array[box] = mask.array[box]
-    return replace(mask, array=array)
-
-
-def _from_centre_mm(mask: Volume, scan: LabelScan) -> tuple[float, float, float]:
-    z, y, x = (scan.centroid - (np.array(mask.array.shape) - 1) / 2) * mask.spacing_mm
-    return float(x), float(y), float(z)
-
-
-def _slice_scores(mask: Volume, plan: SlicePlan, verdict: Verdict, *, dice_only: bool) -> tuple[SliceScore, ...]:
-    nan = float("nan")
-    slices, raw, expected = verdict.slices, verdict.raw, verdict.expected
-    truth = slices.truth_mm2
-    scores = []
-    for i, z in enumerate(plan.index):
-        inside = plan.area[i] > 0
-        scores.append(
-            SliceScore(
-                index=mask.source_index(0, int(z)),
-                area_mm2=float(slices.area_mm2[i]),
-                dice=float(np.clip(raw[i], 0, 1)) if inside else nan,
-                precision=float(slices.precision[i]) if inside and not dice_only else nan,
-                recall=float(slices.recall[i]) if inside and not dice_only else nan,
-                expected_area_mm2=nan if dice_only else float(truth[i]),
-                expected=None if expected is None else _expected_mask(mask, plan.crop[i], expected[i, 0]),
-            )
-        )
-    return tuple(sorted(scores, key=lambda score: score.index))
-
-
-def _expected_mask(mask: Volume, crop: npt.NDArray[np.float64], probability: npt.NDArray[np.float32]) -> ExpectedMask:
-    """Bring a map on rows y and columns x into the axes of the array as given."""
-    sides = [(float(crop[0]), float(crop[1])), (float(crop[2]), float(crop[3]))]
-    for axis in (1, 2):
-        if mask.flipped[axis]:
-            extent, (begin, end) = mask.array.shape[axis], sides[axis - 1]
-            sides[axis - 1] = (extent - end, extent - begin)
-            probability = np.flip(probability, axis - 1)
-    if mask.source_axes[1] > mask.source_axes[2]:
-        sides.reverse()
-        probability = probability.T
-    return ExpectedMask(np.ascontiguousarray(probability), (sides[0], sides[1]))
-
-
-def _empty(structure: Structure, label: int) -> Assessment:
-    nan = float("nan")
-    return Assessment(structure.name, nan, nan, nan, nan, (), 0.0, None, (flags.empty_flag(label),))
 
 
 def _named_values(named: Mapping[int, str] | str) -> dict[int, Structure]:

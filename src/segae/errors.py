@@ -31,5 +31,17 @@ class ParameterError(SegaeError):
     """Any other argument outside what it may be."""
 
 
+class UnreachableError(ParameterError):
+    """A target Dice that an error cannot meet on this mask."""
+
+
+class NotCTWarning(UserWarning):
+    """A score was predicted for an image whose values are not those of CT in HU (the flag `not_ct`)."""
+
+
+class OrientationWarning(UserWarning):
+    """A file does not say which way its axes run, or says it twice; one way was assumed (`orientation_assumed`)."""
+
+
 class AuditError(SegaeError):
     """An audit that cannot start or go on: its folder is in use, the disk is full, the dataset is gone or not one."""

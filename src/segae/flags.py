@@ -15,7 +15,10 @@ import numpy.typing as npt
 from segae import _core
 from segae.anatomy.table import load_table
 from segae.assessment import Flag, SlicePredictions
-from segae.slices import LabelScan, SlicePlan
+from segae.gaps import regular_gaps
+from segae.hu_range import why_no_ct
+from segae.label_scan import LabelScan
+from segae.slices import SlicePlan
 from segae.structures import Structure
 from segae.volume import Volume
 
@@ -23,12 +26,8 @@ Array = npt.NDArray[Any]
 
 # Soft tissue, fat included, against air: halfway between fat (-100 HU) and the lung's border.
 _TISSUE_HU = -300.0
-# At most this many voxels are looked at to learn an image's range.
-_PROBE_VOXELS = 200_000
-# Every CT of a body shows fat (-100 HU) or air; an image whose first percentile lies above is none.
-_CT_LOW_HU = -20.0
-# Normalised images span a few units, windowed ones less than 256.
-_CT_SPAN_HU = 300.0
+# At most about this many voxels are looked at to learn an image's range; fewer where only a score is asked for.
+_PROBE_VOXELS, _QUICK_VOXELS = 200_000, 20_000
 # Crumbs that annotation tools leave are no fragments.
 _FRAGMENT_SHARE = 0.05
 _MIDLINE_MARGIN_MM = 10.0
@@ -45,36 +44,42 @@ class ImageProbe:
 
     Attributes
     ----------
-    low_hu, high_hu : float
-        First and 99th percentile.
+    not_ct : str
+        Why the image is no CT in HU, in a sentence; empty when it may be.
     midline_x : float
         Column of the body's middle, nan where the scan cuts the body's sides.
     """
 
-    low_hu: float
-    high_hu: float
+    not_ct: str
     midline_x: float
 
 
 def probe_image(image: Volume) -> ImageProbe:
     """Look at a regular subset of the voxels."""
-    step = max(1, int(np.ceil((image.array.size / _PROBE_VOXELS) ** (1 / 3))))
-    hu = image.array[::step, ::step, ::step].astype(np.float32) * image.slope + image.intercept
-    finite = hu[np.isfinite(hu)]
-    if finite.size == 0:
-        return ImageProbe(np.nan, np.nan, np.nan)
-    low, high = np.percentile(finite, [1, 99])
+    hu, step = _sample(image, _PROBE_VOXELS)
     tissue = hu > _TISSUE_HU
     columns = np.flatnonzero(tissue.any(axis=(0, 1)))
     at_sides = tissue[..., [0, -1]].any(axis=1).mean(axis=0)  # share of slices with tissue at either side
     whole = columns.size > 0 and at_sides.max() < 0.25
     midline = float(np.median(np.nonzero(tissue)[2]) * step) if whole else np.nan
-    return ImageProbe(float(low), float(high), midline)
+    return ImageProbe(why_no_ct(hu), midline)
+
+
+def quick_not_ct(image: Volume) -> str:
+    """Why the image is no CT in HU, by fewer voxels than `probe_image` looks at; empty when it may be."""
+    return why_no_ct(_sample(image, _QUICK_VOXELS)[0])
+
+
+def _sample(image: Volume, voxels: int) -> tuple[npt.NDArray[np.float32], int]:
+    """Every how many voxels along each axis, and their HU."""
+    step = max(1, int(np.ceil((image.array.size / voxels) ** (1 / 3))))
+    hu = image.array[::step, ::step, ::step].astype(np.float32) * image.slope + image.intercept
+    return hu, step
 
 
 def is_ct(probe: ImageProbe) -> bool:
     """Whether an image's range is that of a CT in HU."""
-    return not any(_not_ct(probe))
+    return not probe.not_ct
 
 
 def empty_flag(label: int) -> Flag:
@@ -95,6 +100,8 @@ def check(
     """All flags of one mask that is not empty."""
     found = [
         *_not_ct(probe),
+        *_orientation_assumed(image, mask),
+        *_gaps(scan, plan),
         *_non_finite(image, plan),
         *_untrained(structure, trained),
         *_touches_border(scan),
@@ -108,14 +115,32 @@ def check(
 
 
 def _not_ct(probe: ImageProbe) -> Iterator[Flag]:
-    if np.isnan(probe.low_hu):
-        yield Flag("not_ct", "The image holds no finite value.")
-    elif probe.low_hu > _CT_LOW_HU or probe.high_hu - probe.low_hu < _CT_SPAN_HU:
+    if probe.not_ct:
+        yield Flag("not_ct", probe.not_ct)
+
+
+def _orientation_assumed(image: Volume, mask: Volume) -> Iterator[Flag]:
+    told = list(dict.fromkeys(volume.assumed for volume in (image, mask) if volume.assumed))
+    if told:
+        yield Flag("orientation_assumed", told[0])
+
+
+def _gaps(scan: LabelScan, plan: SlicePlan) -> Iterator[Flag]:
+    first, last = int(scan.box[0, 0]), int(scan.box[1, 0]) - 1
+    regular = regular_gaps(scan, 0)
+    if plan.missing.any():
+        every = f"; every {regular[0]}. slice is filled" if regular else ""
         yield Flag(
-            "not_ct",
-            f"98 % of the image lies between {probe.low_hu:.4g} and {probe.high_hu:.4g}; CT in HU reaches from about "
-            f"-1000 (air) to 1000 (bone). Is it normalised, windowed, offset by 1024, or an MR?",
+            "gaps",
+            f"{np.count_nonzero(plan.missing)} of the {last - first + 1} slices from the mask's lowest to its highest "
+            f"are empty where the structure must run through{every}.",
         )
+    for axis, planes in ((1, "coronal"), (2, "sagittal")):
+        regular = regular_gaps(scan, axis)
+        if regular is not None:
+            yield Flag(
+                "gaps", f"{regular[1]} {planes} planes within the mask are empty, every {regular[0]}. is filled."
+            )
 
 
 def _non_finite(image: Volume, plan: SlicePlan) -> Iterator[Flag]:
@@ -145,7 +170,7 @@ def _touches_border(scan: LabelScan) -> Iterator[Flag]:
 
 def _truncated(scan: LabelScan, plan: SlicePlan, slices: SlicePredictions, mask: Volume) -> Iterator[Flag]:
     first, last = int(scan.box[0, 0]), int(scan.box[1, 0]) - 1
-    pixel_mm2 = mask.spacing_mm[1] * mask.spacing_mm[2]
+    pixel_mm2 = mask.pixel_mm2
     for end, side, beyond in (
         (first, "lower", plan.index < first),
         (last, "upper", plan.index > last),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -55,8 +55,7 @@ def read(source: object, argument: str, scaled: bool, allocate: Allocate | None 
         given = _read_array(source, affine_of(source, argument), argument)
     if isinstance(given.array, DeviceVolume):
         return given
-    array = _native(_three_axes(given.array, argument), argument)
-    return Given(array, given.affine, given.slope, given.intercept, given.forms, given.oriented, given.assumed)
+    return replace(given, array=_native(_three_axes(given.array, argument), argument))
 
 
 def affine_of(source: object, argument: str, batch: int | None = None) -> Array | None:

@@ -54,6 +54,8 @@ class Given:
         False where the header does not say which way the axes run, and `affine` is an assumption.
     assumed : str
         One sentence that says what was assumed; empty where nothing was.
+    note : str
+        What else is odd about the file, for messages; mostly empty.
     """
 
     array: Any
@@ -63,6 +65,7 @@ class Given:
     forms: tuple[Form, ...] = ()
     oriented: bool = True
     assumed: str = ""
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -238,5 +241,6 @@ def _check_voxel_size(spacing: Triple, argument: str) -> None:
         shown = " x ".join(f"{step:.4g}" for step in spacing)
         raise VolumeError(
             f"{argument}: its voxels measure {shown} mm along z, y, x; expected {_LEAST_MM} to {_MOST_MM:g} mm. "
-            f"The unit is another one: bring spacing or affine to mm, or mend a file's unit (header.set_xyzt_units in nibabel)."
+            f"The unit is another one: bring spacing or affine to mm, or mend a file's unit "
+            f"(nibabel: header.set_xyzt_units)."
         )

@@ -11,11 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from segae import _core
+from segae.anatomy.table import load_table
 from segae.assessment import SlicePredictions
 from segae.device import DeviceVolume
-from segae.errors import DeviceError, VolumeError
+from segae.errors import DeviceError
+from segae.label_scan import LabelScan
 from segae.session import Session
-from segae.slices import Float64, Int64, LabelScan, SlicePlan, cut, cut_on_device, plan_slices, read_scan, scan_labels
+from segae.slices import Float64, Int64, SlicePlan, cut, cut_on_device, plan_slices
 from segae.structures import Structure
 from segae.threads import run_all
 from segae.volume import Volume
@@ -36,7 +38,7 @@ class Task:
     @property
     def pixel_mm2(self) -> float:
         """Area of a voxel in its slice."""
-        return self.image.spacing_mm[1] * self.image.spacing_mm[2]
+        return self.image.pixel_mm2
 
 
 @dataclass(frozen=True)
@@ -66,20 +68,6 @@ class _Wanted:
     crop: Float64
     label: Int64
     structure: Int64
-
-
-def scan_masks(masks: Sequence[Volume], names: Sequence[str], threads: int) -> list[dict[int, LabelScan]]:
-    """Find every label of many masks: on a GPU in one launch, on the CPU one mask a thread."""
-    if masks and isinstance(masks[0].array, DeviceVolume):
-        try:
-            found = _core.scan_batch([_lent(mask) for mask in masks])
-        except ValueError as error:
-            raise VolumeError(f"{names[0]} or another one: {error}; a mask or labelmap has few values.") from error
-        return [read_scan(scan, name) for scan, name in zip(found, names, strict=True)]
-    # Few masks: the threads share each.
-    inner = 1 if len(masks) >= threads else threads
-    jobs = [partial(scan_labels, mask.array, name, inner) for mask, name in zip(masks, names, strict=True)]
-    return run_all(jobs, threads // inner)
 
 
 def check_places(pairs: Sequence[tuple[Volume, Volume]], device: str) -> None:
@@ -119,7 +107,8 @@ def _place(volume: Volume) -> str:
 
 def plan(image: Volume, mask: Volume, structure: Structure, scan: LabelScan, session: Session, threads: int) -> Task:
     """Choose the slices of one structure as the model's recipe says."""
-    chosen = plan_slices(mask.array, scan, session.card.recipe, mask.spacing_mm, threads)
+    in_pieces = structure.name in load_table().in_pieces
+    chosen = plan_slices(mask.array, scan, session.card.recipe, mask.spacing_mm, threads, in_pieces=in_pieces)
     return Task(image, mask, structure, scan, chosen)
 
 
@@ -224,6 +213,7 @@ def _verdict(task: Task, outputs: dict[str, npt.NDArray[Any]]) -> Verdict:
     slices = SlicePredictions(
         area_mm2=plan.area.astype(np.float64) * task.pixel_mm2,
         share_mm=plan.share_mm,
+        filled_mm=plan.filled_mm,
         crop_mm2=(plan.crop[:, 1] - plan.crop[:, 0]) * (plan.crop[:, 3] - plan.crop[:, 2]) * task.pixel_mm2,
         precision=np.clip(precision, 0, 1),
         recall=np.clip(recall, 0, 1),

@@ -6,8 +6,12 @@ is opened and decompressed once, by isal where it is installed.
 
 from __future__ import annotations
 
+import gzip
+import io
 import os
+import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -46,17 +50,10 @@ def read_file(path: Path, argument: str, scaled: bool, allocate: Allocate | None
     VolumeError
         When there is no such file, or it holds no image, or a damaged one.
     """
-    stream: BinaryIO | None = None
+    image, stream = _open(path, argument)
     try:
-        image, stream = _open(path, argument)
-        return read_nibabel(image, argument, scaled, allocate)
-    except VolumeError:
-        raise
-    except Exception as error:  # zlib, gzip, mmap and format errors have no common base
-        raise VolumeError(
-            f"{argument}: {path} is truncated or damaged ({type(error).__name__}: {error}). "
-            f"Copy or download it again; `gzip -t` checks a .gz file."
-        ) from error
+        given = read_nibabel(image, argument, scaled, allocate, str(path))
+        return replace(given, note=_misnamed(path, stream))
     finally:
         if stream is not None:
             stream.close()
@@ -111,6 +108,15 @@ def _open(path: Path, argument: str) -> tuple[Any, BinaryIO | None]:
         ) from error
 
 
+def _misnamed(path: Path, stream: BinaryIO | None) -> str:
+    """Say what else than its suffix a file is, for messages: other tools may fail on it."""
+    if stream is not None and not isinstance(stream, io.BufferedReader) and not path.name.endswith(".gz"):
+        return f"{path.name} is gzip-compressed; rename it to .nii.gz"
+    if isinstance(stream, io.BufferedReader) and path.name.endswith(".gz"):
+        return f"{path.name} is not compressed; rename it to .nii"
+    return ""
+
+
 def _no_image(path: Path, argument: str, what: str, way_out: str) -> str:
     return f"{argument}: {path} is not an image that nibabel can read: {what}. {way_out}"
 
@@ -128,8 +134,6 @@ def open_gzip(path: str | os.PathLike[str]) -> BinaryIO:
     try:
         from isal import igzip
     except ImportError:
-        import gzip
-
         return gzip.open(path)  # type: ignore[return-value]
     file: BinaryIO = igzip.open(path)
     return file
@@ -140,11 +144,19 @@ def is_proxy(array: object) -> bool:
     return all(hasattr(array, name) for name in ("get_unscaled", "slope", "inter", "file_like"))
 
 
-def read_nibabel(image: Any, argument: str, scaled: bool, allocate: Allocate | None = None) -> Given:
-    """Read a nibabel image; see `read_file`."""
+def read_nibabel(
+    image: Any, argument: str, scaled: bool, allocate: Allocate | None = None, what: str = "the image's file"
+) -> Given:
+    """Read a nibabel image; `what` names it in errors, for the rest see `read_file`."""
     if image.affine is None:
         raise VolumeError(f"{argument}: the nibabel image has no affine: give it one, or pass its array and spacing.")
-    voxels = read_proxy(image.dataobj, scaled, allocate)
+    try:
+        voxels = read_proxy(image.dataobj, scaled, allocate)
+    except Exception as error:  # zlib, gzip, mmap and format errors have no common base
+        raise VolumeError(
+            f"{argument}: {what} is truncated or damaged ({type(error).__name__}: {error}). "
+            f"Copy or download it again; `gzip -t` checks a .gz file."
+        ) from error
     affine = np.asarray(image.affine, dtype=np.float64)
     forms, oriented, assumed = _header_places(image, argument)
     unit_mm = _unit_mm(image)
@@ -188,7 +200,7 @@ def _nifti_places(header: Any, argument: str) -> tuple[tuple[Form, ...], bool, s
     for name, code in codes.items():
         try:
             matrix = np.asarray(header.get_sform() if name == "sform" else header.get_qform())
-        except HeaderDataError:
+        except (HeaderDataError, ValueError):
             continue  # quaternions that are none
         if code > 0 or (np.isfinite(matrix).all() and abs(np.linalg.det(matrix[:3, :3])) > 1e-12):
             forms.append(Form(name, code, matrix))
@@ -199,14 +211,8 @@ def _nifti_places(header: Any, argument: str) -> tuple[tuple[Form, ...], bool, s
     if len(coded) == 2 and all(_is_place(form.affine) for form in coded):
         axes = [axis_codes(form.affine) for form in coded]
         if axes[0] != axes[1]:
-            return (
-                tuple(forms),
-                True,
-                (
-                    f"The header of {argument} holds two orientations, sform ({axes[0]}) and qform ({axes[1]}); the sform "
-                    f"was taken, as nibabel does."
-                ),
-            )
+            assumed = f"holds two orientations, sform ({axes[0]}) and qform ({axes[1]}); the sform was taken"
+            return tuple(forms), True, f"The header of {argument} {assumed}, as nibabel does."
     return tuple(forms), True, ""
 
 
@@ -238,28 +244,39 @@ def _stored_values(proxy: Any, allocate: Allocate | None) -> Array:
         return mapped
     size = int(np.prod(proxy.shape)) * proxy.dtype.itemsize
     values = np.empty(size, np.uint8) if allocate is None else allocate(size)
-    missing = values.data
-    with ImageOpener(source) as file:
-        file.seek(proxy.offset)
-        while len(missing) > 0:
-            done = file.readinto(missing[:_PIECE])
-            if done == 0:
-                raise EOFError(f"{len(missing)} bytes are missing")
-            missing = missing[done:]
-        _compare_checksum(file)
+    try:
+        with ImageOpener(source) as file:
+            _fill(values, file, proxy.offset)
+    except gzip.BadGzipFile as error:
+        if "Not a gzipped file" not in str(error):
+            raise
+        name = source if isinstance(source, (str, os.PathLike)) else source.name
+        _fill(values, _without_tail(Path(name)), proxy.offset)
     voxels: Array = values.view(proxy.dtype).reshape(proxy.shape, order=proxy.order)
     return voxels
 
 
-def _compare_checksum(file: Any) -> None:
-    """Read past the voxels, where gzip compares its checksum; what follows the stream is no part of it."""
-    import gzip
+def _fill(values: npt.NDArray[np.uint8], file: Any, offset: int) -> None:
+    file.seek(offset)
+    missing = values.data
+    while len(missing) > 0:
+        done = file.readinto(missing[:_PIECE])
+        if done == 0:
+            raise EOFError(f"{len(missing)} bytes are missing")
+        missing = missing[done:]
+    file.read(1)  # past the end, where gzip compares its checksum
 
-    try:
-        file.read(1)
-    except gzip.BadGzipFile as error:
-        if "Not a gzipped file" not in str(error):
-            raise
+
+def _without_tail(path: Path) -> BinaryIO:
+    """What a gzip file holds before bytes that are no part of it, such as the padding of tapes and downloads."""
+    rest, members = path.read_bytes(), []
+    while rest.startswith(content.GZIP):
+        member = zlib.decompressobj(zlib.MAX_WBITS | 16)
+        members.append(member.decompress(rest))
+        if not member.eof:
+            raise EOFError("the gzip stream ends too early")
+        rest = member.unused_data
+    return io.BytesIO(b"".join(members))
 
 
 def header_extensions(path: str) -> list[bytes]:

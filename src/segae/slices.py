@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,109 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from segae import _core
-from segae.device import DeviceVolume
-from segae.errors import ParameterError, VolumeError
+from segae.gaps import missing_slices
+from segae.label_scan import LabelScan
 from segae.recipe import ChannelSpec, MarginCrop, PaperCrop, Recipe
 
 Int64 = npt.NDArray[np.int64]
 Float64 = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class LabelScan:
-    """What one pass over a mask or labelmap tells of one label. Axes are z, y, x.
-
-    Attributes
-    ----------
-    label, voxels : int
-    areas : three int64 arrays
-        Voxels per slice along each axis.
-    box : int64 [2, 3]
-        First voxel and one past the last.
-    centroid : float64 [3]
-        Mean voxel index.
-    border : int64 [2, 3]
-        Voxels in the first and the last slice of each axis.
-    slice_boxes : int64 [slices along z, 4] or None
-        First row, end row, first column, end column of every slice, -1 where it is empty; None from the CPU.
-    """
-
-    label: int
-    voxels: int
-    areas: tuple[Int64, Int64, Int64]
-    box: Int64
-    centroid: Float64
-    border: Int64
-    slice_boxes: Int64 | None = None
-
-    @staticmethod
-    def from_core(stats: tuple[Any, ...]) -> LabelScan:
-        """Wrap one entry of ``_core.scan(...)["labels"]``."""
-        label, voxels, areas, box, centroid, border, boxes = stats
-        every = boxes.reshape(-1, 4) if boxes.size else None
-        return LabelScan(label, voxels, areas, np.array(box), np.array(centroid), np.array(border), every)
-
-
-def scan_labels(volume: npt.NDArray[Any] | DeviceVolume, argument: str, threads: int) -> dict[int, LabelScan]:
-    """Find every label of a mask or labelmap [z, y, x]; `argument` is its name in errors.
-
-    Raises
-    ------
-    VolumeError
-        When the values are no labels: fractions, NaN, or too many different ones.
-    """
-    try:
-        if isinstance(volume, DeviceVolume):
-            (found,) = _core.scan_batch([volume.lent])
-        else:
-            found = _core.scan(volume, threads)
-    except ValueError as error:
-        raise VolumeError(
-            f"{argument}: {error}; a mask or labelmap has few. Was the image passed in its place?"
-        ) from error
-    return read_scan(found, argument)
-
-
-def read_scan(found: Any, argument: str) -> dict[int, LabelScan]:
-    """What ``_core.scan`` found, by label; raises VolumeError as `scan_labels` does."""
-    if found["fractional"]:
-        raise VolumeError(
-            f"{argument}: {found['fractional']} voxels are no integers (one is {found['fractional_example']:.4g}). "
-            f"A soft mask must be cut first: {argument} > 0.5."
-        )
-    if found["non_finite"]:
-        raise VolumeError(
-            f"{argument}: {found['non_finite']} voxels are NaN or infinite: numpy.nan_to_num({argument})."
-        )
-    return {entry[0]: LabelScan.from_core(entry) for entry in found["labels"]}
-
-
-def label_of_mask(scans: dict[int, LabelScan], label: int | None, argument: str) -> int:
-    """The value that stands for the structure: `label`, or 1 when the mask holds nothing but 0 and 1.
-
-    Raises
-    ------
-    VolumeError
-        When there are other values and no label was named.
-    ParameterError
-        When `label` is no integer, or the background.
-    """
-    if label is None:
-        foreign = sorted(set(scans) - {1})
-        if foreign:
-            shown = ", ".join(map(str, foreign[:8])) + (", ..." if len(foreign) > 8 else "")
-            raise VolumeError(
-                f"{argument}: holds the values {shown}; without label only 0 and 1 are a mask. "
-                f"Pass label={foreign[-1]} for one of them, or use assess_labels for all."
-            )
-        return 1
-    try:
-        value = operator.index(label)
-    except TypeError as error:
-        raise ParameterError(f"label: expected an integer, got {label!r}.") from error
-    if value == 0:
-        raise ParameterError("label: 0 is the background; pass the value of the structure.")
-    return value
 
 
 @dataclass(frozen=True)
@@ -129,13 +31,19 @@ class SlicePlan:
     area : int64 [n]
         Mask voxels of the slice; 0 beyond the mask's ends.
     share_mm : float64 [n]
-        Length along z that the slice stands for.
+        Length along z that the slice stands for: the slices nearest to it that hold the mask, or that a gap leaves out.
+    filled_mm : float64 [n]
+        That of the slices that hold the mask alone.
+    missing : bool [slices along z]
+        Empty slices within the mask that its structure must run through.
     """
 
     index: Int64
     crop: Float64
     area: Int64
     share_mm: Float64
+    filled_mm: Float64
+    missing: npt.NDArray[np.bool_]
 
 
 def plan_slices(
@@ -144,6 +52,8 @@ def plan_slices(
     recipe: Recipe,
     spacing_mm: tuple[float, float, float],
     threads: int,
+    *,
+    in_pieces: bool = False,
 ) -> SlicePlan:
     """Choose slices and crops for one label.
 
@@ -157,6 +67,8 @@ def plan_slices(
     spacing_mm : (float, float, float)
         Along z, y, x.
     threads : int
+    in_pieces : bool
+        Whether the structure may come in several pieces, with nothing of it between them.
     """
     area = scan.areas[0]
     inside = _place(np.flatnonzero(area), recipe)
@@ -172,8 +84,12 @@ def plan_slices(
     index = np.concatenate([inside, beyond]).astype(np.int64)
     order = np.argsort(index, kind="stable")
     crop = crop_boxes(boxes, recipe.crop, spacing_mm, mask.shape)
-    share = np.concatenate([_shares(inside, first, last), _beyond_shares(beyond, first, last)]) * spacing_mm[0]
-    return SlicePlan(index[order], crop[order], np.where(order < len(inside), area[index[order]], 0), share[order])
+    outside = _beyond_shares(beyond, first, last)
+    filled = np.concatenate([_shares(inside, area > 0), outside]) * spacing_mm[0]
+    missing = missing_slices(mask, scan, in_pieces=in_pieces)
+    share = np.concatenate([_shares(inside, (area > 0) | missing), outside]) * spacing_mm[0]
+    areas = np.where(order < len(inside), area[index[order]], 0)
+    return SlicePlan(index[order], crop[order], areas, share[order], filled[order], missing)
 
 
 def _place(filled: Int64, recipe: Recipe) -> Int64:
@@ -194,10 +110,11 @@ def _beyond(first: int, last: int, extent: int, distances_mm: tuple[float, ...],
     return np.array([p[0] for p in pairs], np.int64), np.array([p[1] for p in pairs], np.int64)
 
 
-def _shares(inside: Int64, first: int, last: int) -> Float64:
-    """Slices of the mask that lie nearest to each slice looked at: Voronoi cells of the positions along z."""
-    cuts = np.concatenate([[first - 0.5], (inside[1:] + inside[:-1]) / 2.0, [last + 0.5]])
-    return np.diff(cuts)
+def _shares(inside: Int64, counted: npt.NDArray[np.bool_]) -> Float64:
+    """Counted slices that lie nearest to each slice looked at, in Voronoi cells of the positions along z."""
+    cuts = np.concatenate([[-0.5], (inside[1:] + inside[:-1]) / 2.0, [len(counted) - 0.5]])
+    edges = np.arange(len(counted) + 1) - 0.5
+    return np.diff(np.interp(cuts, edges, np.concatenate([[0], np.cumsum(counted)])))
 
 
 def _beyond_shares(beyond: Int64, first: int, last: int) -> Float64:

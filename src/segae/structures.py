@@ -6,7 +6,8 @@ from 201 segae's own. TotalSegmentator's class numbers are those of its ``map_to
 
 Two spellings are one structure when they agree after lower-casing and dropping separators, leading zeros and
 a plural "s"; the side may stand anywhere: ``Kidney_L``, "left kidney" and ``LeftKidney`` are one name.
-Nothing is guessed: a name that fits two structures ("kidney") is an error that names both.
+Nothing is guessed: a name that fits two structures ("kidney") is an error that names both. `get` takes what a person
+says; `meaning_in_dataset` what a file or a labelmap is called, where ``T1`` is an MR sequence as often as a vertebra.
 
 The DAP Atlas counts its "costa" from below: its "costa 1 left" is ``rib_left_12``. "Rib" counts from above.
 """
@@ -15,19 +16,24 @@ from __future__ import annotations
 
 import csv
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from functools import cache
 from typing import Literal, NamedTuple
 
 from segae.errors import ParameterError, UnknownStructureError
+from segae.vocabularies import Vocabulary, unanimous, vocabularies
 
-__all__ = ["Structure", "close_matches", "get", "groups", "labels", "names", "search"]
+__all__ = ["Structure", "close_matches", "get", "groups", "labels", "meaning_in_dataset", "names", "schemes", "search"]
 
 Side = Literal["left", "right"]
 
 _FIRST_EXTRA_ID = 201
 _MIN_SIMILARITY = 0.6
+# Spellings that mean something else in names of files as often: an MR sequence, a subject, a brain atlas, an axis.
+# As `_key` leaves them, without a final s.
+_SHORT = re.compile(r"(?:[ctls]|th)\d{1,2}|l[av]|r[av]|atla|axi")
 _SIDE_WORDS = {"left": "left", "l": "left", "lt": "left", "right": "right", "r": "right", "rt": "right"}
 
 
@@ -67,7 +73,10 @@ class _Table(NamedTuple):
 
 def _key(text: str) -> tuple[str, str]:
     """Return (side, rest) of a spelling; side is "left", "right", "" or, where it names the two, "both"."""
+    # "KidneyL" ends with a side, "OAR_Parotid_L" begins with what all organs at risk are called.
+    text = re.sub(r"(?<=[a-z])([LR])$", r" \1", text.strip())
     words = re.findall(r"[^\W_]+", text.lower())
+    words = words[1:] if words[:1] == ["oar"] else words
     sides = {_SIDE_WORDS[word] for word in words if word in _SIDE_WORDS}
     rest = " ".join(word for word in words if word not in _SIDE_WORDS)
     # Numbers stay apart: "T1-2" must not become T12.
@@ -128,7 +137,7 @@ def _table() -> _Table:
 
 
 def get(name: str) -> Structure:
-    """Return the structure that ``name`` means, in any of its spellings.
+    """Return the structure that ``name`` means, in any of its spellings, or as a public data set spells it.
 
     Raises ``UnknownStructureError`` when the name is unknown or fits more than one structure.
     """
@@ -140,6 +149,8 @@ def get(name: str) -> Structure:
     side, rest = _key(name)
     if (side, rest) in by_key:
         return by_key[side, rest]
+    if name in unanimous():
+        return _table().by_name[unanimous()[name]]
     if not side and ("left", rest) in by_key and ("right", rest) in by_key:
         raise UnknownStructureError(
             f"structure={name!r} does not say which side: use {by_key['left', rest].name!r} "
@@ -151,6 +162,34 @@ def get(name: str) -> Structure:
         + (f"; closest: {closest}" if closest else "")
         + "; `segae structures QUERY` searches all names"
     )
+
+
+def meaning_in_dataset(name: str, used: Sequence[Vocabulary] = ()) -> Structure:
+    """Return the structure that a data set's name for a mask means.
+
+    Abbreviations count only where one of the vocabularies that the data set uses (`used`) has them and the others do
+    not contradict.
+
+    Raises ``UnknownStructureError`` when the name is unknown, fits more than one structure, or is an abbreviation.
+    """
+    said = {vocabulary.meanings[name] for vocabulary in used if name in vocabulary.meanings}
+    if len(said) == 1 and None not in said:
+        return _table().by_name[str(said.pop())]
+    side, rest = _key(name)
+    known = _table().by_key.get((side, rest))
+    if known is not None and not side and _SHORT.fullmatch(rest):
+        raise UnknownStructureError(
+            f"structure={name!r} is short for {known.name}, but may mean something else in a data set; "
+            f"map it if it is meant"
+        )
+    if known is None and name in unanimous():
+        raise UnknownStructureError(
+            f"structure={name!r} means {unanimous()[name]} in some data sets; "
+            f"name the vocabulary or map it if it is meant"
+        )
+    if said == {None}:
+        raise UnknownStructureError(f"structure={name!r} is a label of {used[0].name} that segae has no structure for")
+    return get(name)
 
 
 def names() -> list[str]:
@@ -198,19 +237,28 @@ def close_matches(name: str, n: int = 5) -> list[str]:
     return [known for known in ranked if scores[known] >= _MIN_SIMILARITY][:n]
 
 
-def labels(scheme: str) -> dict[int, str]:
-    """Return label number -> canonical name of a label set.
+def schemes() -> list[str]:
+    """Return the names of the label sets that `labels` knows."""
+    return [*_table().labels, *(name for name, vocabulary in vocabularies().items() if vocabulary.labels)]
 
-    ``scheme`` is "dap" (142 numbers), "totalsegmentator_v1" (104) or "totalsegmentator_v2" (117). Anything
-    else raises ``ParameterError``, plain "totalsegmentator" too, since the numbers of its versions differ.
+
+def labels(scheme: str) -> dict[int, str]:
+    """Return label number -> canonical name of a label set, without the labels that segae has no structure for.
+
+    ``scheme`` is "dap" (142 numbers), "totalsegmentator_v1" (104), "totalsegmentator_v2" (117), or one of `schemes`:
+    label sets of public data sets and of TotalSegmentator's further tasks. Anything else raises ``ParameterError``,
+    plain "totalsegmentator" too, since the numbers of its versions differ.
     """
-    schemes = _table().labels
-    if scheme in schemes:
-        return dict(schemes[scheme])
-    if scheme == "totalsegmentator":
+    own = _table().labels
+    if scheme in own:
+        return dict(own[scheme])
+    if scheme in vocabularies() and vocabularies()[scheme].labels:
+        return vocabularies()[scheme].structures()
+    if scheme in ("totalsegmentator", "totalsegmentator_total"):
         raise ParameterError(
-            "scheme='totalsegmentator' does not say which numbers: use 'totalsegmentator_v1' (104 classes, "
-            "7 is the aorta) or 'totalsegmentator_v2' (117 classes, 7 is the pancreas)"
+            f"scheme={scheme!r} does not say which numbers: use 'totalsegmentator_v1' (104 classes, "
+            "7 is the aorta), 'totalsegmentator_v2' (117 classes, 7 is the pancreas) or 'totalsegmentator_v3' "
+            "(as v2, but 26 is the vertebra L6)"
         )
-    choices = ", ".join(map(repr, schemes))
+    choices = ", ".join(map(repr, schemes()))
     raise ParameterError(f"scheme={scheme!r} is not a label scheme; choose one of {choices}")

@@ -1,7 +1,8 @@
 """Whatever the user gave -> `Volume`: a view in [z, y, x] LPS order with its spacing.
 
 Nothing is copied: orientation is a transposed and flipped view, and the HU scale of a file stays beside the stored
-values. Exceptions: foreign byte order and long doubles, which the core does not read, and masks of other values than integers.
+values. Exceptions: foreign byte order and long doubles, which the core does not read, and masks of other values than
+integers.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from segae.frame import Array, Given, Triple, Volume, bare, placed
 from segae.grids import TOLERANCE_VOX, check_same_grid
 from segae.readers import Allocate
 
-__all__ = ["Given", "Volume", "load", "load_pair", "pair", "read"]
+__all__ = ["Given", "Volume", "load", "load_masks", "load_pair", "pair", "read"]
 
 _BARE_AXES = ("zyx", "xyz")
 
@@ -117,6 +118,20 @@ def load_pair(
     return (image if kept else placed_image), placed_mask  # type: ignore[return-value]
 
 
+def load_masks(
+    other: object,
+    mask: object,
+    *,
+    affine: npt.ArrayLike | None = None,
+    spacing: Sequence[float] | None = None,
+    axes: str = "zyx",
+    other_argument: str = "truth",
+) -> tuple[Volume, Volume]:
+    """Read two masks, or a labelmap and a mask, on one grid; see `load_pair`."""
+    given = read(other, other_argument, scaled=True), read(mask, "mask", scaled=True)
+    return pair(*given, affine=affine, spacing=spacing, axes=axes, image_argument=other_argument)
+
+
 def _same_view(known: Volume, made: Volume) -> bool:
     return (known.spacing_mm, known.source_axes, known.flipped) == (made.spacing_mm, made.source_axes, made.flipped)
 
@@ -164,7 +179,7 @@ def _borrow_grid(bare_array: Given, other: Given, name: str, other_name: str) ->
         )
         raise GridMismatchError(
             f"{name}: an array beside a file must have the file's shape; {name} has {bare_array.array.shape}, "
-            f"{other_name} has {other.array.shape}.{hint}"
+            f"{other_name} has {other.array.shape}.{hint}{f' ({other.note}.)' if other.note else ''}"
         )
     return replace(bare_array, affine=other.affine, oriented=other.oriented)
 

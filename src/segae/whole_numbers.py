@@ -98,8 +98,8 @@ def _lost_step(values: npt.NDArray[np.float64]) -> float:
 
 def _mapped(array: Array, values: npt.NDArray[np.float64], whole: npt.NDArray[np.float64]) -> Array:
     """Each value's integer in its place, in the smallest type that holds them."""
-    dtype = np.min_scalar_type(int(whole.min())) if whole.min() < 0 else np.min_scalar_type(int(whole.max()))
-    dtype = np.promote_types(dtype, np.min_scalar_type(int(whole.max()))) if whole.min() < 0 else dtype
+    ranges = ((np.dtype(name), np.iinfo(name)) for name in ("uint8", "int16", "int32", "int64"))
+    dtype = next(kind for kind, info in ranges if info.min <= whole.min() and whole.max() <= info.max)
     labels = np.empty_like(array, dtype=dtype)
     axis = int(np.argmax(np.abs(array.strides)))
     known = values.astype(array.dtype)

@@ -12,15 +12,15 @@ from segae.anatomy.findings import Finding
 from segae.anatomy.levels import check_levels
 from segae.anatomy.misfits import check_places
 from segae.anatomy.parts import MaskCollector, Part, Scene
-from segae.anatomy.places import Consensus
-from segae.anatomy.sides import check_sides
+from segae.anatomy.places import Consensus, Float64, size_of
+from segae.anatomy.sides import check_halves, check_sides
 from segae.anatomy.table import Table, load_table
 from segae.anatomy.verdicts import add_findings
 
 __all__ = ["Finding", "MaskCollector", "Part", "Scene", "Table", "add_findings", "check", "load_table"]
 
-# With fewer, nothing tells which of them is wrong.
-_LEAST = 3
+# A mask alone says nothing of others; with fewer than three, nothing tells which of them is wrong.
+_LEAST_FOR_ANY, _LEAST = 2, 3
 
 
 def check(scene: Scene, table: Table | None = None) -> list[Finding]:
@@ -39,7 +39,9 @@ def check(scene: Scene, table: Table | None = None) -> list[Finding]:
     """
     table = table or load_table()
     parts = scene.parts
-    found = check_claims(scene, table)
+    if len(parts) < _LEAST_FOR_ANY:
+        return []
+    found = [*check_claims(scene, table), *check_halves(scene, table)]
     if len(parts) < _LEAST:
         return found
     # What has a rank lies in a chain of its own; it tells places of organs too, if its numbers hold.
@@ -47,12 +49,14 @@ def check(scene: Scene, table: Table | None = None) -> list[Finding]:
     for chain in chains:
         found += check_chain(chain, parts)
     in_chains = {name for names in table.chains for name in names}
-    organs = _consensus(parts, table, in_chains)
+    points = {name: part.middle for name, part in parts.items() if not part.cut[:, 0].any()}
+    size = size_of(points, table.places)
+    organs = _consensus(points, table, in_chains, size)
     spine, sides = chains[0], chains[1:]
-    levels = check_levels(spine, sides, organs, table)
+    levels = check_levels(spine, sides, parts, organs, table)
     found += levels
     explained = {name for finding in found for name in finding.structures}
-    everything = _consensus(parts, table, {name for name in in_chains if name in explained})
+    everything = _consensus(points, table, in_chains & explained, size)
     lateral = check_sides(scene, everything, table)
     found += lateral
     explained |= {name for finding in lateral for name in finding.structures} | in_chains
@@ -61,6 +65,5 @@ def check(scene: Scene, table: Table | None = None) -> list[Finding]:
     return found
 
 
-def _consensus(parts: dict[str, Part], table: Table, without: set[str]) -> Consensus:
-    whole = {name: part.middle for name, part in parts.items() if name not in without and not part.cut[:, 0].any()}
-    return Consensus(whole, table.places)
+def _consensus(points: dict[str, Float64], table: Table, without: set[str], size: float) -> Consensus:
+    return Consensus({name: place for name, place in points.items() if name not in without}, table, size)

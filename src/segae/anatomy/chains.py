@@ -25,6 +25,8 @@ _DISTANCE_SD = 0.17
 _MOST_FOR_DISTANCE = 20.0
 # What a name costs that differs from the label's: one that another label has, one that none has.
 _RENAMED, _NEW_NAME = 2.0, 5.0
+# And one that belongs to a label whose place is not known.
+_KEPT = 8.0
 # People differ in the number of elements there.
 _VARIANT = 2.0
 _SIZES = (0.75, 1.35)
@@ -55,6 +57,8 @@ class Chain:
     elements : list of Element
     numbers : list of int
         Those that agree best with places and labels.
+    double : list of str
+        Labels that seem to cover two elements; not among the elements.
     size : float
         Distances against the table's.
     """
@@ -62,6 +66,7 @@ class Chain:
     names: list[str]
     elements: list[Element]
     numbers: list[int]
+    double: list[str]
     size: float
 
 
@@ -72,11 +77,10 @@ def place_in_chain(part: Part) -> Float64:
 
 def read_chain(names: Sequence[str], parts: dict[str, Part], table: Table) -> Chain:
     """Find a chain's elements and number them."""
-    elements = [
-        Element(name, number, place_in_chain(parts[name]))
-        for number, name in enumerate(names)
-        if name in parts and _seen(parts[name])
-    ]
+    seen = [name for name in names if name in parts and _seen(parts[name])]
+    double = _double(seen, names, parts, table)
+    elements = [Element(name, names.index(name), place_in_chain(parts[name])) for name in seen if name not in double]
+    kept = [number for number, name in enumerate(names) if name in parts and (name not in seen or name in double)]
     # Where the spine is steep its elements follow each other downwards, above the shoulders backwards as well.
     elements.sort(key=lambda element: -element.place[0] + 0.5 * element.place[1])
     steps = np.array([table.steps[pair].value for pair in pairwise(names)])
@@ -89,7 +93,8 @@ def read_chain(names: Sequence[str], parts: dict[str, Part], table: Table) -> Ch
     ]
     size = float(np.clip(np.median(ratios), *_SIZES)) if len(ratios) >= 3 else 1.0
     variable = [i + 1 for i, pair in enumerate(pairwise(names)) if pair in table.variable_ends]
-    return Chain(list(names), elements, _number(elements, apart, along * size, variable), size)
+    numbers = _number(elements, apart, along * size, variable, kept)
+    return Chain(list(names), elements, numbers, double, size)
 
 
 def _seen(part: Part) -> bool:
@@ -101,13 +106,36 @@ def _seen(part: Part) -> bool:
     return not (part.cut[0, 0] and place < _NEAR_CUT_MM) and not (part.cut[1, 0] and place > height - _NEAR_CUT_MM)
 
 
-def _number(elements: Sequence[Element], apart: Sequence[float], along: Float64, variable: Sequence[int]) -> list[int]:
-    """Rising numbers of least cost."""
+def _double(seen: Sequence[str], names: Sequence[str], parts: dict[str, Part], table: Table) -> list[str]:
+    """Labels far too large for one element, beside a number that no label has."""
+    ratio = {name: parts[name].volume_ml / table.sizes[name].value for name in seen if name in table.sizes}
+    if len(ratio) < 3:
+        return []
+    usual = float(np.median(list(ratio.values())))
+    found = []
+    for name, value in ratio.items():
+        number = names.index(name)
+        beside = [names[i] for i in (number - 1, number + 1) if 0 <= i < len(names)]
+        if value > _TWO_VOLUMES * usual and any(other not in parts for other in beside):
+            found.append(name)
+    return found
+
+
+def _number(
+    elements: Sequence[Element],
+    apart: Sequence[float],
+    along: Float64,
+    variable: Sequence[int],
+    kept: Sequence[int],
+) -> list[int]:
+    """Rising numbers of least cost; those in `kept` belong to labels whose places are not known."""
     if not elements:
         return []
     n = len(along)
-    present = np.isin(np.arange(n), [element.number for element in elements])
-    own = np.array([np.where(np.arange(n) == e.number, 0.0, np.where(present, _RENAMED, _NEW_NAME)) for e in elements])
+    free = np.full(n, _NEW_NAME)
+    free[[element.number for element in elements]] = _RENAMED
+    free[list(kept)] = _KEPT
+    own = np.array([np.where(np.arange(n) == element.number, 0.0, free) for element in elements])
     expected = along[None, :] - along[:, None]  # from number i to number j
     rising = np.triu(np.ones((n, n), bool), 1)
     cost, came = own[0].copy(), []
@@ -140,7 +168,7 @@ def check_chain(chain: Chain, parts: dict[str, Part]) -> list[Finding]:
         for element, number in zip(chain.elements, chain.numbers, strict=True)
         if number != element.number
     }
-    return [*_renamed(chain, really), *_gaps(chain, parts, set(really))]
+    return [*_renamed(chain, really), *_gaps(chain, parts)]
 
 
 def _renamed(chain: Chain, really: dict[str, str]) -> list[Finding]:
@@ -195,45 +223,42 @@ def _runs(chain: Chain, really: dict[str, str]) -> list[tuple[list[str], int]]:
     return found
 
 
-def _gaps(chain: Chain, parts: dict[str, Part], renamed: set[str]) -> list[Finding]:
-    """Numbers that nothing has, between others."""
-    labelled = [number for number, name in enumerate(chain.names) if name in parts]
-    if len(labelled) < 3 or not chain.numbers:
-        return []
-    # What the scan's border cuts keeps the number of its label.
-    seen = {element.name for element in chain.elements}
-    taken = set(chain.numbers) | {number for number in labelled if chain.names[number] not in seen}
-    missing = [number for number in range(min(taken), max(taken)) if number not in taken]
-    if len(missing) > _MOST_MISSING * (max(taken) - min(taken)):
-        return []  # such labels were made for some of the elements only
+def _gaps(chain: Chain, parts: dict[str, Part]) -> list[Finding]:
+    """Labels that cover two elements, and numbers that nothing has, between others."""
     found = []
     by_number = {number: element.name for number, element in zip(chain.numbers, chain.elements, strict=True)}
+    # What the scan's border cuts keeps the number of its label.
+    seen = {element.name for element in chain.elements}
+    taken = set(chain.numbers) | {i for i, name in enumerate(chain.names) if name in parts and name not in seen}
+    for name in chain.double:
+        number = chain.names.index(name)
+        free = [i for i in (number - 1, number + 1) if 0 <= i < len(chain.names) and i not in taken]
+        if not free:
+            continue
+        other = free[0] if len(free) == 1 else _leaning(chain, parts[name], number)
+        taken.add(other)
+        found.append(
+            Finding(
+                "merged",
+                f"{spoken(name)} covers {spoken(chain.names[other])} as well, which has no label.",
+                (name,),
+                {name: chain.names[other]},
+                certain=min(taken) < min(number, other) and max(number, other) < max(taken),
+                ceiling=HOLDS_TWO,
+            )
+        )
+    if len(taken) < 3:
+        return found
+    missing = [number for number in range(min(taken), max(taken)) if number not in taken]
+    if len(missing) > _MOST_MISSING * (max(taken) - min(taken)):
+        return found  # such labels were made for some of the elements only
     for number in missing:
         above, below = by_number.get(number - 1), by_number.get(number + 1)
-        if above is None or below is None:
-            continue
-        name = chain.names[number]
-        double = [
-            side
-            for side, beyond in ((above, number - 2), (below, number + 2))
-            if _covers_two(parts[side], [parts[by_number[i]] for i in (beyond,) if i in by_number], parts, above, below)
-        ]
-        if len(double) == 1:
-            found.append(
-                Finding(
-                    "merged",
-                    f"{spoken(double[0])} covers {spoken(name)} as well, which has no label.",
-                    (double[0],),
-                    {double[0]: name},
-                    certain=not renamed,
-                    ceiling=HOLDS_TWO,
-                )
-            )
-        elif _room(chain, above, below):
+        if above is not None and below is not None and _room(chain, above, below):
             found.append(
                 Finding(
                     "missing_part",
-                    f"{spoken(name)} has no label between {spoken(above)} and {spoken(below)}.",
+                    f"{spoken(chain.names[number])} has no label between {spoken(above)} and {spoken(below)}.",
                     (above, below),
                     {},
                 )
@@ -241,10 +266,15 @@ def _gaps(chain: Chain, parts: dict[str, Part], renamed: set[str]) -> list[Findi
     return found
 
 
-def _covers_two(part: Part, beyond: list[Part], parts: dict[str, Part], above: str, below: str) -> bool:
-    other = parts[below] if part.name == above else parts[above]
-    usual = float(np.mean([p.volume_ml for p in (*beyond, other)]))
-    return part.volume_ml > _TWO_VOLUMES * usual
+def _leaning(chain: Chain, part: Part, number: int) -> int:
+    """Of both neighbours that lack a label, the one towards which a part lies off its own place."""
+    places = {element.number: element.place for element in chain.elements}
+    before, after = ([i for i in places if i < number], [i for i in places if i > number])
+    if not before or not after:
+        return number + 1
+    i, j = max(before), min(after)
+    own = places[i] + (places[j] - places[i]) * (number - i) / (j - i)
+    return number + 1 if place_in_chain(part)[0] < own[0] else number - 1
 
 
 def _room(chain: Chain, above: str, below: str) -> bool:

@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
 from segae.anatomy.chains import Chain
 from segae.anatomy.findings import WRONG_NAME, Finding, spoken
+from segae.anatomy.parts import Part
 from segae.anatomy.places import Consensus
 from segae.anatomy.table import Table
 
 Float64 = npt.NDArray[np.float64]
 
-# Chains are compared where so many elements can be, and differ when the median is nearer to one than to none by this.
+# Chains are compared where so many elements can be; ribs lie higher or lower by posture, but less than this.
 _LEAST = 3
-_OFF = 0.6
+_OFF = 0.75
+# A vertebra that the scan's border cuts is placed by one that is no further away.
+_NEAR = 2
+# More than that between the sides is no tilt.
+_TILT, _LEVEL = 0.85, 0.4
+# Vertebrae are wrong, and not the ribs, when organs put them off by so much.
+_WRONG_SPINE = 0.55
+# From one vertebra of the trunk to the next.
+_VERTEBRA_MM = 28.0
 
 
-def check_levels(spine: Chain, sides: Sequence[Chain], consensus: Consensus, table: Table) -> list[Finding]:
+def check_levels(
+    spine: Chain, sides: Sequence[Chain], parts: dict[str, Part], consensus: Consensus, table: Table
+) -> list[Finding]:
     """Findings `wrong_level`.
 
     Parameters
@@ -27,64 +40,67 @@ def check_levels(spine: Chain, sides: Sequence[Chain], consensus: Consensus, tab
     spine : Chain
     sides : two Chains
         Ribs of the left, of the right.
+    parts : dict name -> Part
     consensus : Consensus
         Of the structures beside the chains.
     table : Table
     """
-    against_spine = [_shift(_rib_offsets(ribs, spine, table)) for ribs in sides]
-    apart = _shift(_side_offsets(*sides))
-    if all(shift for shift in against_spine) and against_spine[0] == against_spine[1]:
-        ribs = [element.name for chain in sides for element in chain.elements]
-        return [_ribs_or_spine(spine, ribs, int(against_spine[0] or 0), consensus, table)]
-    found = []
-    for i, (chain, shift) in enumerate(zip(sides, against_spine, strict=True)):
-        if not shift:
-            continue
-        names = [element.name for element in chain.elements]
-        other = against_spine[1 - i]
-        agreed = other == 0 and bool(apart)
-        if other is None:
-            found.append(_ribs_or_spine(spine, names, shift, consensus, table))
-        else:
-            found.append(_numbered(names, shift, "against the vertebrae", certain=agreed))
-    if not found and apart and against_spine == [None, None]:
-        names = [element.name for chain in sides for element in chain.elements]
-        word = "high" if apart > 0 else "low"
-        detail = (
-            f"The left ribs are numbered {_count(apart)} too {word} against the right ones, or those the other way."
-        )
-        found.append(Finding("wrong_level", detail, tuple(names), {}))
-    return found
+    offsets = [_rib_offsets(ribs, spine, table) for ribs in sides]
+    labelled = [[name for name in chain.names if name in parts] for chain in sides]
+    vertebrae = [name for name in spine.names if name in parts]
+    if all(len(side) >= 1 for side in offsets):
+        left, right = (float(np.median(side)) for side in offsets)
+        both = (left + right) / 2  # a tilted body raises one side and lowers the other
+        shift = _nearest(both)
+        if shift and abs(left - right) < _TILT and sum(map(len, offsets)) >= 2:
+            ribs = [name for side in labelled for name in side]
+            sure = min(map(len, offsets)) >= _LEAST
+            return [_ribs_or_spine(spine, vertebrae, ribs, shift, consensus, table, sure=sure)]
+        if min(map(len, offsets)) >= _LEAST and abs(left - right) > _TILT:
+            wrong = 0 if abs(left) > abs(right) else 1
+            other, own = (right, left) if wrong == 0 else (left, right)
+            if abs(other) < _LEVEL and _nearest(own):
+                return [
+                    _numbered(labelled[wrong], _nearest(own), "against the vertebrae and the other side", certain=True)
+                ]
+        return []
+    for names, side in zip(labelled, offsets, strict=True):
+        shift = _nearest(float(np.median(side))) if len(side) >= _LEAST else 0
+        if shift:
+            return [_ribs_or_spine(spine, vertebrae, names, shift, consensus, table, sure=True)]
+    apart = _side_offsets(*sides)
+    shift = _nearest(float(np.median(apart))) if len(apart) >= _LEAST else 0
+    if not shift:
+        return []
+    word = "high" if shift > 0 else "low"
+    detail = f"The left ribs are numbered {_count(shift)} too {word} against the right ones, or those the other way."
+    return [Finding("wrong_level", detail, tuple(name for side in labelled for name in side), {})]
+
+
+def _nearest(offset: float) -> int:
+    """The number by which a chain is off, 0 when it is nearly none."""
+    return int(np.sign(offset)) * math.floor(abs(offset) + 1 - _OFF)
 
 
 def _count(shift: int) -> str:
     return {1: "one", 2: "two"}.get(abs(shift), str(abs(shift)))
 
 
-def _shift(offsets: list[float]) -> int | None:
-    """By how many numbers a chain is too high, None when too little is known."""
-    if len(offsets) < _LEAST:
-        return None
-    median = float(np.median(offsets))
-    nearest = round(median)
-    return nearest if abs(median) > _OFF and abs(median - nearest) < 1 - _OFF else 0
-
-
 def _rib_offsets(ribs: Chain, spine: Chain, table: Table) -> list[float]:
-    """Of each rib, how much lower its vertebra's number lies than its own, in vertebrae."""
-    vertebrae = {element.name: element.place for element in spine.elements}
+    """Of each rib, how much higher it lies than its number says, in vertebrae."""
+    if not spine.elements:
+        return []
+    steps = np.array([table.steps[pair].mean[0] for pair in pairwise(spine.names)]) * spine.size
+    heights = np.concatenate([[0.0], np.cumsum(steps)])
     offsets = []
     for element in ribs.elements:
         vertebra, fact = table.levels[element.name]
         number = spine.names.index(vertebra)
-        around = [name for name in spine.names[max(0, number - 1) : number + 2] if name in vertebrae]
-        if vertebra not in vertebrae or len(around) < 2:
+        nearest = min(spine.elements, key=lambda other: abs(other.number - number))
+        if abs(nearest.number - number) > _NEAR:
             continue
-        ends = vertebrae[around[0]][0] - vertebrae[around[-1]][0]
-        step = ends / (spine.names.index(around[-1]) - spine.names.index(around[0]))
-        above = element.place[0] - vertebrae[vertebra][0] - spine.size * fact.mean[0]
-        if step > 5.0:
-            offsets.append(above / step)
+        place = nearest.place[0] + heights[number] - heights[nearest.number] + spine.size * fact.mean[0]
+        offsets.append(float((element.place[0] - place) / -steps[number]))
     return offsets
 
 
@@ -101,28 +117,34 @@ def _side_offsets(left: Chain, right: Chain) -> list[float]:
     return offsets
 
 
-def _ribs_or_spine(spine: Chain, ribs: Sequence[str], shift: int, consensus: Consensus, table: Table) -> Finding:
+def _ribs_or_spine(
+    spine: Chain,
+    vertebrae: Sequence[str],
+    ribs: Sequence[str],
+    shift: int,
+    consensus: Consensus,
+    table: Table,
+    *,
+    sure: bool,
+) -> Finding:
     """Which of the two is wrong: the one that lies off from where organs put it, or that lacks its first number."""
-    vertebrae = [element.name for element in spine.elements]
     off_spine = _organ_offset({element.name: element.place for element in spine.elements}, consensus, table)
     first_rib_gone = shift > 0 and not any(name.endswith("_1") for name in ribs) and "vertebrae_T1" in vertebrae
-    wrong_spine = off_spine is not None and -off_spine * shift > 0.55 and not first_rib_gone
-    if wrong_spine:
-        return _numbered(vertebrae, -shift, "against ribs and organs", certain=True)
-    sure = first_rib_gone or (off_spine is not None and abs(off_spine) < 0.45)
-    return _numbered(list(ribs), shift, "against the vertebrae", certain=sure)
+    if off_spine is not None and -off_spine * shift > _WRONG_SPINE and not first_rib_gone:
+        return _numbered(vertebrae, -shift, "against ribs and organs", certain=sure)
+    agreed = first_rib_gone or (off_spine is not None and abs(off_spine) < 1 - _WRONG_SPINE)
+    return _numbered(ribs, shift, "against the vertebrae", certain=sure and agreed)
 
 
 def _organ_offset(places: dict[str, Float64], consensus: Consensus, table: Table) -> float | None:
     """How much higher vertebrae lie than the organs put them, in vertebrae; None with few organs."""
     if len(consensus.names) < 5:
         return None
-    away = []
-    for name, place in places.items():
-        expected = consensus.expected(name) if name in table.places else None
-        if expected is not None:
-            away.append(place[0] - expected[0])
-    return float(np.median(away)) / 28.0 if len(away) >= _LEAST else None
+    names = [name for name in places if name in table.places]
+    if len(names) < _LEAST:
+        return None
+    away = np.array([places[name][0] for name in names]) - consensus.expected(names)[:, 0]
+    return float(np.median(away)) / _VERTEBRA_MM
 
 
 def _numbered(names: Sequence[str], shift: int, against: str, *, certain: bool) -> Finding:

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Sequence
 
-from segae import structures
+import numpy as np
+import numpy.typing as npt
+
 from segae.anatomy.findings import WRONG_NAME, Finding, spoken
 from segae.anatomy.parts import Part
 from segae.anatomy.places import Consensus
-from segae.anatomy.table import Table
+from segae.anatomy.table import Table, known
 
-# Squared spreads, volume included: from where on a place is looked into; told without an explanation; and by how much
-# another name must explain it better, while it leaves less than the last.
-_LOOK, _ODD, _BETTER, _FITS = 9.0, 45.0, 16.0, 14.0
-# Spread of the logarithm of an organ's volume among people, and what a volume counts at most.
-_VOLUME_SD, _MOST_FOR_VOLUME = 0.8, 12.0
+Float64 = npt.NDArray[np.float64]
+
+# Squared spreads of place and size: from where on a mask is looked into; by how much another name must explain it
+# better, while it leaves less than the third; and from where on a place alone is told without an explanation.
+_LOOK, _BETTER, _FITS, _ODD = 6.0, 9.0, 20.0, 45.0
+# By that much better, and the finding is certain where enough others agree.
+_SURE = 16.0
+# Lengths along three axes and the volume say in part the same; unusual organs count no more than the second.
+_SIZE_SHARE, _MOST_FOR_SIZE = 0.6, 14.0
+_VOLUME_SD, _LEAST_MM = 0.6, 2.0
 _FEW, _ENOUGH = 9, 6
+# Names are mixed up among neighbours.
+_NEAR_MM = 150.0
 
 
 def check_places(
@@ -36,15 +45,19 @@ def check_places(
     """
     looker = _Looker(parts, consensus, table, sides_known)
     names = [name for name in consensus.names if name not in explained]
-    energies = {name: looker.energy(name, name) for name in names}
+    if not names:
+        return []
+    places, sizes = looker.own(names)
+    energies = dict(zip(names, places + sizes, strict=True))
     found: list[Finding] = []
     done: set[str] = set()
     odd = sorted((name for name in names if energies[name] > _LOOK), key=lambda name: -energies[name])
     for name in odd:
         if name in done:
             continue
-        finding = looker.exchanged(name, names if len(names) <= _FEW else odd, done) or looker.renamed(name)
-        if finding is None and energies[name] > _ODD and len(consensus.names) > _ENOUGH:
+        others = [other for other in (names if len(names) <= _FEW else odd) if other not in done]
+        finding = looker.exchanged(name, others) or looker.renamed(name)
+        if finding is None and places[names.index(name)] > _ODD and len(consensus.names) > _ENOUGH:
             finding = looker.astray(name)
         if finding is not None:
             found.append(finding)
@@ -58,70 +71,90 @@ class _Looker:
         self._in_chains = {name for chain in table.chains for name in chain}
         self._axes = np.array([1.0, 1.0, 1.0 if sides_known else 0.0])
 
-    def energy(self, name: str, place_of: str, without: tuple[str, ...] = ()) -> float:
-        """How badly `place_of`'s mask fits the name `name`; 0 where nothing tells."""
-        part = self._parts[place_of]
-        away = self._consensus.misfit(name, part.middle, (place_of, *without))
-        if away is None:
-            return 0.0
-        volume = self._table.places[name].value
-        wrong_volume = (np.log(part.volume_ml / volume) / _VOLUME_SD) ** 2 if volume > 0 else 0.0
-        return float(away @ self._axes + min(wrong_volume, _MOST_FOR_VOLUME))
+    def own(self, names: Sequence[str]) -> tuple[Float64, Float64]:
+        """How badly masks fit their own names: place, size."""
+        middles = np.array([self._parts[name].middle for name in names])
+        places = np.nan_to_num(self._consensus.misfits(names, middles)) @ self._axes
+        return places, self._sizes(names, [self._parts[name] for name in names])
 
-    def exchanged(self, name: str, others: list[str], done: set[str]) -> Finding | None:
+    def _as(self, mask: str, names: Sequence[str], without: Sequence[str] = ()) -> Float64:
+        """How badly a mask fits its own name, which comes first, and others."""
+        part = self._parts[mask]
+        places = np.nan_to_num(self._consensus.misfits(names, part.middle, (mask, *without))) @ self._axes
+        sizes = self._sizes(names, [part])
+        # A size that is out of all proportion rules a name out, whatever the place.
+        sizes[1:][sizes[1:] >= _MOST_FOR_SIZE] = np.inf
+        misfits: Float64 = places + sizes
+        return misfits
+
+    def _sizes(self, names: Sequence[str], parts: Sequence[Part]) -> Float64:
+        """How badly lengths and volumes fit names; one part, or one a name."""
+        facts = [self._table.sizes[name] for name in names]
+        extents = np.maximum(np.array([part.extent for part in parts]), _LEAST_MM)
+        lengths = np.log(extents / np.array([fact.mean for fact in facts])) / np.array([fact.spread for fact in facts])
+        volumes = np.log(np.array([part.volume_ml for part in parts]) / np.array([fact.value for fact in facts]))
+        squares = (lengths**2).sum(axis=1) + (volumes / _VOLUME_SD) ** 2
+        misfits: Float64 = np.minimum(_SIZE_SHARE * squares, _MOST_FOR_SIZE)
+        return misfits
+
+    def exchanged(self, name: str, others: Sequence[str]) -> Finding | None:
         """The mask with which it has changed names, if there is one."""
         best: tuple[float, str] | None = None
         for other in others:
-            if other == name or other in done or structures.get(other).partner == name:
+            if other == name or known(other).partner == name:
                 continue
-            now = self.energy(name, name, (other,)) + self.energy(other, other, (name,))
-            then = self.energy(name, other, (name,)) + self.energy(other, name, (other,))
+            own, swapped = self._as(name, [name, other], (other,)), self._as(other, [other, name], (name,))
+            now, then = own[0] + swapped[0], own[1] + swapped[1]
             if now - then > _BETTER and then < 2 * _FITS and (best is None or now - then > best[0]):
                 best = (now - then, other)
         if best is None:
             return None
         other = best[1]
+        # Lobes of a lung, chambers of the heart, vessels: parts of one thing.
+        shared = (self._table.holders(name) & self._table.holders(other)) - self._table.holds_all
+        related = bool(shared) or known(name).group == known(other).group == "vessel"
         return Finding(
-            "misplaced",
+            "out_of_order" if related else "misplaced",
             f"{spoken(name).capitalize()} and {spoken(other)} are exchanged: each lies where the other should.",
             (name, other),
             {name: other, other: name},
-            certain=len(self._consensus.names) >= _ENOUGH,
+            certain=len(self._consensus.names) >= _ENOUGH and best[0] > _SURE,
             ceiling=WRONG_NAME,
         )
 
     def renamed(self, name: str) -> Finding | None:
         """The absent structure in whose place it lies, if there is one."""
-        own = self.energy(name, name)
-        best: tuple[float, str] | None = None
-        related = self._table.holders(name) | {name}
-        group = structures.get(name).group
-        for other in self._table.places:
-            if other in self._parts or other in related or name in self._table.holders(other):
-                continue
-            if structures.get(other).group != group or other in self._in_chains:
-                continue
-            fits = self.energy(other, name)
-            if own - fits > _BETTER and fits < _FITS and (best is None or fits < best[0]):
-                best = (fits, other)
-        if best is None:
+        group = known(name).group
+        holders = self._table.holders(name)
+        others = [
+            other
+            for other in self._table.places
+            if other not in self._parts
+            and other not in holders
+            and name not in self._table.holders(other)
+            and known(other).group == group
+            and other not in self._in_chains
+            and np.linalg.norm(self._table.places[other].mean - self._table.places[name].mean) < _NEAR_MM
+        ]
+        if not others:
             return None
-        other = best[1]
+        fits = self._as(name, [name, *others])
+        best = 1 + int(fits[1:].argmin())
+        if fits[0] - fits[best] < _BETTER or fits[best] > _FITS:
+            return None
+        other = others[best - 1]
         return Finding(
             self._kind(name),
             f"{spoken(name).capitalize()} lies where {spoken(other)} should, which has no label.",
             (name,),
             {name: other},
-            certain=len(self._consensus.names) > _FEW,
+            certain=len(self._consensus.names) > _FEW and float(fits[0] - fits[best]) > _SURE,
             ceiling=WRONG_NAME,
         )
 
-    def astray(self, name: str) -> Finding | None:
+    def astray(self, name: str) -> Finding:
         """Far from where all others put it."""
-        expected = self._consensus.expected(name)
-        if expected is None:
-            return None
-        away = (self._parts[name].middle - expected) * self._axes
+        away = self._away(name)
         words = []
         for axis, (low, high) in enumerate((("below", "above"), ("in front of", "behind"), ("right of", "left of"))):
             if abs(away[axis]) > 0.5 * np.abs(away).max():
@@ -133,9 +166,10 @@ class _Looker:
             {},
         )
 
+    def _away(self, name: str) -> Float64:
+        away: Float64 = (self._parts[name].middle - self._consensus.expected([name])[0]) * self._axes
+        return away
+
     def _kind(self, name: str) -> str:
-        expected = self._consensus.expected(name)
-        if expected is None:
-            return "misplaced"
-        away = np.abs(self._parts[name].middle - expected) * self._axes
+        away = np.abs(self._away(name))
         return "wrong_level" if away[0] >= away[1:].max() else "misplaced"

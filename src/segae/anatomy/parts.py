@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -33,12 +34,12 @@ class Grid:
     @property
     def voxel_ml(self) -> float:
         """Volume that a sample stands for."""
-        return float(np.prod(self.step_mm)) / 1000
+        return math.prod(self.step_mm) / 1000
 
 
 @dataclass(frozen=True)
 class Part:
-    """One structure: where it lies, in mm from the middle of the scan's first voxel, and what course it takes.
+    """One structure: where it lies, in mm from the middle of the scan's first voxel along z, y, x.
 
     Attributes
     ----------
@@ -47,60 +48,26 @@ class Part:
     grid : Grid
     moments : three int64 arrays [extent, 3]
         In each slice along z, y, x: voxels, and the sums of their indices along the other two axes.
+    volume_ml : float
+    middle : float64 [3]
+        Median place: scattered voxels do not move it.
+    extent : float64 [3]
+        Length of all but the first and the last twentieth of the voxels.
+    cut : bool [2, 3]
+        Whether the structure reaches the scan's first, last slice.
     """
 
     name: str
     grid: Grid
     moments: Moments
-
-    @cached_property
-    def voxels(self) -> int:
-        """On the grid."""
-        return int(self.moments[0][:, 0].sum())
-
-    @property
-    def volume_ml(self) -> float:
-        """Of the whole."""
-        return self.voxels * self.grid.voxel_ml
-
-    @cached_property
-    def centre(self) -> Float64:
-        """Mean place along z, y, x."""
-        along_z = np.arange(self.grid.shape[0]) @ self.moments[0][:, 0]
-        sums = np.array([along_z, self.moments[0][:, 1].sum(), self.moments[0][:, 2].sum()], np.float64)
-        return sums / self.voxels * self.grid.step_mm
-
-    def quantile(self, axis: int, share: float) -> float:
-        """Place along an axis (0 z, 1 y, 2 x) before which a share of the voxels lies."""
-        below = np.cumsum(self.moments[axis][:, 0])
-        return float(np.searchsorted(below, share * below[-1])) * self.grid.step_mm[axis]
-
-    @cached_property
-    def middle(self) -> Float64:
-        """Median place along z, y, x: scattered voxels do not move it."""
-        return np.array([self.quantile(axis, 0.5) for axis in range(3)])
-
-    @cached_property
-    def extent(self) -> Float64:
-        """Length along z, y, x of all but the first and the last twentieth of the voxels."""
-        return np.array([self.quantile(axis, 0.95) - self.quantile(axis, 0.05) for axis in range(3)])
-
-    @cached_property
-    def box(self) -> Float64:
-        """[2, 3]: middle of the first and of the last voxel along z, y, x."""
-        filled = [np.flatnonzero(moments[:, 0]) for moments in self.moments]
-        return np.array([[places[0], places[-1]] for places in filled], np.float64).T * self.grid.step_mm
-
-    @cached_property
-    def cut(self) -> npt.NDArray[np.bool_]:
-        """[2, 3]: whether the structure reaches the scan's first, last slice along z, y, x."""
-        last = (np.array(self.grid.shape) - 1) * self.grid.step_mm
-        near = 1.01 * np.array(self.grid.step_mm)
-        return np.stack([self.box[0] < near, self.box[1] > last - near])
+    volume_ml: float
+    middle: Float64
+    extent: Float64
+    cut: npt.NDArray[np.bool_]
 
     @cached_property
     def back(self) -> Float64:
-        """Mean place of the hindmost 15 mm, along z, y, x."""
+        """Mean place of the hindmost 15 mm."""
         counts = self.moments[1][:, 0]
         reach = max(1, round(_BACK_MM / self.grid.step_mm[1]))
         last = int(np.flatnonzero(counts)[-1])
@@ -111,10 +78,27 @@ class Part:
         place: Float64 = np.array([z, y, x], np.float64) / n * self.grid.step_mm
         return place
 
-    def share_beyond(self, axis: int, place_mm: float) -> float:
-        """Share of the voxels that lie beyond a place along an axis (0 z, 1 y, 2 x)."""
-        counts = self.moments[axis][:, 0]
-        return float(counts[np.arange(len(counts)) * self.grid.step_mm[axis] > place_mm].sum() / counts.sum())
+
+def measure_parts(names: Sequence[str], grid: Grid, moments: Moments) -> dict[str, Part]:
+    """Parts of those structures that have voxels, from moments [n, extent, 3] along z, y, x."""
+    quantiles, ends = [], []
+    for axis in range(3):
+        counts = moments[axis][:, :, 0]
+        below = np.cumsum(counts, axis=1)
+        total = below[:, -1:]
+        quantiles.append([(below < share * total).sum(axis=1) for share in (0.05, 0.5, 0.95)])
+        ends.append([counts[:, 0] > 0, counts[:, -1] > 0])
+    early, middle, late = np.array(quantiles).transpose(1, 2, 0) * np.array(grid.step_mm)
+    cut = np.array(ends).transpose(2, 1, 0)
+    voxels = moments[0][:, :, 0].sum(axis=1)
+    return {
+        name: Part(
+            name, grid, (moments[0][i], moments[1][i], moments[2][i]), float(voxels[i]) * grid.voxel_ml, middle[i],
+            late[i] - early[i], cut[i],
+        )
+        for i, name in enumerate(names)
+        if voxels[i] > 0
+    }  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -175,12 +159,7 @@ def _scene(runs: Sequence[Int64], names: Sequence[str], grid: Grid, threads: int
     if not names:
         return Scene({})
     found = _core.relations(runs, grid.shape, len(names), threads)
-    moments = found["moments"]
-    parts = {
-        name: Part(name, grid, (moments[0][i], moments[1][i], moments[2][i]))
-        for i, name in enumerate(names)
-        if moments[0][i, :, 0].any()
-    }
+    parts = measure_parts(names, grid, found["moments"])
     z, y, x = grid.step_mm
     contact_mm2 = found["contact"] @ np.array([y * x, z * x, z * y])
     return Scene(parts, _pairs(found["overlap"] * grid.voxel_ml, names), _pairs(contact_mm2, names))

@@ -4,67 +4,91 @@ from __future__ import annotations
 
 import numpy as np
 
-from segae import structures
 from segae.anatomy.findings import HOLDS_TWO, WRONG_NAME, Finding, spoken
 from segae.anatomy.parts import Part, Scene
 from segae.anatomy.places import Consensus
-from segae.anatomy.table import Table
+from segae.anatomy.table import Table, known
 
-# A pair tells sides when its distance is that many times its spread, and so large.
-_CLEAR_SDS, _CLEAR_MM = 2.5, 15.0
 # Of its usual distance, how far a pair must lie the other way round.
 _EXCHANGED = -0.25
-# Two single organs that tell sides are so far apart from left to right in the common frame.
-_SINGLE_MM = 55.0
+# An organ without partner that tells sides lies so far from the middle, one that tells the middle so near.
+_ASIDE_MM, _CENTRAL_MM = 25.0, 12.0
+# In a mirrored body all but this share of them lie on the other side.
+_MIRRORED_SHARE = 0.2
 # One label covers both of a pair when it has so much on either side, and so wide a gap between.
 _BOTH_SHARE, _BOTH_GAP_MM = 0.2, 15.0
+# What the thinnest place between has of the thickest one, at most.
+_VALLEY = 0.35
+# And so many times the usual volume, at most.
+_MOST_VOLUMES = 5.0
 # An organ is on the other side when that fits better by so many squared spreads.
 _OTHER_SIDE = 16.0
 
 
 def check_sides(scene: Scene, consensus: Consensus, table: Table) -> list[Finding]:
-    """Findings `side_swapped`, `situs_inversus` and `merged`."""
+    """Findings `side_swapped` and `situs_inversus`."""
     parts = scene.parts
     right_way, exchanged = [], []
     for pair, fact in table.pairs.items():
-        usual, spread = fact.mean[2], fact.sd[2]
-        if pair[0] not in parts or pair[1] not in parts or usual < max(_CLEAR_MM, _CLEAR_SDS * spread):
+        if pair[0] not in parts or pair[1] not in parts or not fact.tells_sides:
             continue
-        share = (parts[pair[0]].middle[2] - parts[pair[1]].middle[2]) / usual
-        if share < _EXCHANGED:
+        share = (parts[pair[0]].middle[2] - parts[pair[1]].middle[2]) / fact.mean[2]
+        if share < _EXCHANGED and _both_across(pair, parts, consensus):
             exchanged.append(pair)
         elif share > -_EXCHANGED:
             right_way.append(pair)
-    singles = _singles(parts, table)
-    largest = max(
-        (name for name in parts if structures.get(name).side is None), key=lambda n: parts[n].voxels, default=""
-    )
+    singles = _singles(parts, table, enough=3 if right_way or not exchanged else 2)
+    largest = max((name for name in parts if known(name).side is None), key=lambda n: parts[n].volume_ml, default="")
     return [
         *_swapped(right_way, exchanged, singles, largest),
         *(_lone(scene, consensus, table) if singles >= 0 and not exchanged else []),
-        *_both(scene, table),
     ]
 
 
-def _singles(parts: dict[str, Part], table: Table) -> float:
-    """How the organs without partner lie from left to right: above 0 as usual, below 0 mirrored, 0 unknown.
+def _singles(parts: dict[str, Part], table: Table, enough: int) -> int:
+    """How the organs without partner lie from left to right: 1 as usual, -1 mirrored, 0 unknown.
 
-    Every two of them that are far apart in the common frame have a vote.
+    Those that usually lie beside the middle have a vote each; to be mirrored, `enough` must lie on the other side: two
+    alone, such as liver and spleen, may have changed names.
     """
-    names = [
-        name for name in parts if name in table.places and structures.get(name).side is None and _whole_x(parts[name])
-    ]
-    if len(names) < 2:
-        return 0.0
-    here = np.array([parts[name].middle[2] for name in names])
-    there = np.array([table.places[name].mean[2] for name in names])
-    i, j = np.triu_indices(len(names), 1)
-    far = np.abs(there[i] - there[j]) > _SINGLE_MM
-    if not far.any():
-        return 0.0
-    votes = np.clip((here[i] - here[j])[far] / (there[i] - there[j])[far], -1, 1)
-    mean = float(votes.mean())
-    return mean if abs(mean) > 0.2 else 0.0
+    usual_middle = float(
+        np.mean([fact.mean[2] for name, fact in table.places.items() if name.startswith("vertebrae_")])
+    )
+    central, lateral = [], []
+    for name, part in parts.items():
+        if name not in table.places or not _whole_x(part):
+            continue
+        partner = known(name).partner
+        aside = table.places[name].mean[2] - usual_middle
+        if partner in parts:
+            central.append((part.middle[2] + parts[partner].middle[2]) / 2)
+        elif known(name).side is None and abs(aside) > max(_ASIDE_MM, 2 * table.places[name].spread[2]):
+            lateral.append((part.middle[2], aside))
+        elif known(name).side is None and abs(aside) < _CENTRAL_MM:
+            central.append(part.middle[2])
+    if not lateral:
+        return 0
+    if not central:  # the lateral ones tell the middle themselves, if they lie on both sides
+        if len({aside > 0 for _, aside in lateral}) < 2:
+            return 0
+        central = [(min(x for x, _ in lateral) + max(x for x, _ in lateral)) / 2]
+    middle = float(np.median(central))
+    share = float(np.mean([(x - middle) * aside > 0 for x, aside in lateral]))
+    if share <= _MIRRORED_SHARE and len(lateral) >= enough:
+        return -1
+    return 1 if share > 0.5 else 0
+
+
+def _both_across(pair: tuple[str, str], parts: dict[str, Part], consensus: Consensus) -> bool:
+    """Whether each of a pair fits the other's place better from left to right, as far as the other structures tell.
+
+    Where one only does, it may have changed names with another organ than its partner.
+    """
+    for name, other in (pair, pair[::-1]):
+        own, across = consensus.misfits([name, other], parts[name].middle, without=pair)[:, 2]
+        if across > own:
+            return False
+    return True
 
 
 def _whole_x(part: Part) -> bool:
@@ -72,7 +96,7 @@ def _whole_x(part: Part) -> bool:
 
 
 def _swapped(
-    right_way: list[tuple[str, str]], exchanged: list[tuple[str, str]], singles: float, largest: str
+    right_way: list[tuple[str, str]], exchanged: list[tuple[str, str]], singles: int, largest: str
 ) -> list[Finding]:
     if singles < 0 and len(exchanged) >= len(right_way):
         either = "" if exchanged else " (or situs inversus)"
@@ -119,11 +143,8 @@ def _lone(scene: Scene, consensus: Consensus, table: Table) -> list[Finding]:
         for name, other in ((left, right), (right, left)):
             if name not in scene.parts or other in scene.parts or name not in consensus.names:
                 continue
-            own, across = (
-                consensus.misfit(name, scene.parts[name].middle),
-                consensus.misfit(other, scene.parts[name].middle, without=(name,)),
-            )
-            if own is None or across is None or own[2] - across[2] < _OTHER_SIDE or own[2] < across[2]:
+            own, across = consensus.misfits([name, other], scene.parts[name].middle, without=(name,))
+            if not own[2] - across[2] > _OTHER_SIDE:
                 continue
             if across[2] < 6.0 and across.sum() < own.sum():
                 found.append(
@@ -139,18 +160,20 @@ def _lone(scene: Scene, consensus: Consensus, table: Table) -> list[Finding]:
     return found
 
 
-def _both(scene: Scene, table: Table) -> list[Finding]:
-    """One label on both of a pair."""
+def check_halves(scene: Scene, table: Table) -> list[Finding]:
+    """Findings `merged`: one label on both of a pair."""
     found = []
     for (left, right), fact in table.pairs.items():
-        if fact.mean[2] < 2 * _BOTH_GAP_MM or structures.get(left).group == "vessel":
+        if fact.mean[2] < 2 * _BOTH_GAP_MM or known(left).group == "vessel":
             continue  # vessels are drawn in pieces
         for name, other in ((left, right), (right, left)):
             part = scene.parts.get(name)
-            if part is None or not _two_blobs(part, fact.mean[2]):
+            if part is None or not _two_blobs(part, fact.mean[2], may_fuse=(left, right) in table.may_fuse):
                 continue
             if other in scene.parts and scene.parts[other].volume_ml > 0.2 * part.volume_ml:
                 continue
+            if part.volume_ml > _MOST_VOLUMES * table.sizes[name].value:
+                continue  # another, larger organ
             found.append(
                 Finding(
                     "merged",
@@ -164,19 +187,24 @@ def _both(scene: Scene, table: Table) -> list[Finding]:
     return found
 
 
-def _two_blobs(part: Part, usual_mm: float) -> bool:
-    """Whether a structure's voxels fall into two parts from left to right, about as far apart as the pair."""
-    counts = part.moments[2][:, 0]
+def _two_blobs(part: Part, usual_mm: float, *, may_fuse: bool) -> bool:
+    """Whether a structure's voxels fall into two parts from left to right, about as far apart as the pair.
+
+    Between them there is next to nothing; nothing at all for pairs that nature joins at times.
+    """
+    counts = part.moments[2][:, 0].astype(np.float64)
     step = part.grid.step_mm[2]
-    places = np.flatnonzero(counts)
-    gaps = np.diff(places) * step
-    if not len(gaps) or gaps.max() < _BOTH_GAP_MM:
-        return False
-    end = places[int(gaps.argmax())]
-    share = counts[: end + 1].sum() / counts.sum()
-    if not _BOTH_SHARE < share < 1 - _BOTH_SHARE:
-        return False
     index = np.arange(len(counts))
-    low = np.average(index[: end + 1], weights=counts[: end + 1])
-    high = np.average(index[end + 1 :], weights=counts[end + 1 :])
-    return bool((high - low) * step > 0.5 * usual_mm)
+    below = np.cumsum(counts)
+    share = below / below[-1]
+    middle = np.flatnonzero((share > _BOTH_SHARE) & (share < 1 - _BOTH_SHARE))
+    if not len(middle):  # one slice holds most
+        return False
+    width = max(1, round(_BOTH_GAP_MM / step))
+    smooth = np.convolve(counts, np.ones(width) / width, "same")
+    valley = int(middle[smooth[middle].argmin()])
+    if smooth[valley] > (0.0 if may_fuse else _VALLEY) * smooth.max():
+        return False
+    low = np.average(index[:valley], weights=counts[:valley])
+    high = np.average(index[valley:], weights=counts[valley:])
+    return bool((high - low) * step > 0.6 * usual_mm)

@@ -4,11 +4,14 @@
 
 | kind | structure, other | x, y, z (and spread), value |
 | --- | --- | --- |
-| place | a structure | its middle in a common frame, in mm; value: median volume in ml |
+| place | a structure | its middle in a common frame, in mm; |
+| other_place | a structure | a second place where some people have it |
+| size | a structure | lengths in mm without the outer twentieths; spreads are of the logarithm; value: volume in ml |
 | step | one of a chain, the next | from one to the next (ribs: between their backs), mm; value: its length |
 | level | a rib, its vertebra | from the vertebra's middle to the rib's back, mm |
 | pair | left, right | from right to left, mm |
 | inside | a structure, what holds it | |
+| may_fuse | left, right | nature joins the two at times |
 | holds_all | a tissue | any structure may lie in it |
 | variable_end | chain's element, the next | the number of elements before this boundary varies between people |
 | in_pieces | a structure | comes in several pieces, or a scan cuts it into them |
@@ -25,7 +28,11 @@ from functools import cache, cached_property
 import numpy as np
 import numpy.typing as npt
 
+from segae import structures
+
 Float64 = npt.NDArray[np.float64]
+
+_CLEAR_SDS, _CLEAR_MM = 2.5, 15.0
 
 COLUMNS = ("kind", "structure", "other", "x_mm", "y_mm", "z_mm", "x_sd", "y_sd", "z_sd", "value", "n", "source")
 
@@ -39,16 +46,30 @@ class Fact:
     value: float
     n: int
 
+    @cached_property
+    def spread(self) -> Float64:
+        """How far another body may lie off: people differ, and the mean of few is not known well."""
+        spread: Float64 = self.sd * np.sqrt(1 + 1 / self.n)
+        return spread
+
+    @property
+    def tells_sides(self) -> bool:
+        """Of a pair: whether the two lie so far apart, against their spread, that they tell left from right."""
+        return bool(self.mean[2] > max(_CLEAR_MM, _CLEAR_SDS * self.sd[2]))
+
 
 @dataclass(frozen=True)
 class Table:
     """All facts; see the module."""
 
     places: dict[str, Fact] = field(default_factory=dict)
+    sizes: dict[str, Fact] = field(default_factory=dict)
+    other_places: dict[str, Fact] = field(default_factory=dict)
     steps: dict[tuple[str, str], Fact] = field(default_factory=dict)
     levels: dict[str, tuple[str, Fact]] = field(default_factory=dict)
     pairs: dict[tuple[str, str], Fact] = field(default_factory=dict)
     inside: dict[str, frozenset[str]] = field(default_factory=dict)
+    may_fuse: frozenset[tuple[str, str]] = frozenset()
     holds_all: frozenset[str] = frozenset()
     variable_ends: frozenset[tuple[str, str]] = frozenset()
     in_pieces: frozenset[str] = frozenset()
@@ -59,13 +80,15 @@ class Table:
         """Read rows of the file."""
         table = Table()
         pieces, middle, tissues = set[str](), set[str](), set[str]()
-        ends, inside = set[tuple[str, str]](), dict[str, set[str]]()
+        ends, fused, inside = set[tuple[str, str]](), set[tuple[str, str]](), dict[str, set[str]]()
         for row in rows:
             kind, name, other = row["kind"], row["structure"], row["other"]
             if kind == "in_pieces":
                 pieces.add(name)
             elif kind == "near_middle":
                 middle.add(name)
+            elif kind == "may_fuse":
+                fused.add((name, other))
             elif kind == "holds_all":
                 tissues.add(name)
             elif kind == "variable_end":
@@ -78,6 +101,10 @@ class Table:
                 fact = Fact(mean, sd, float(row["value"] or "nan"), int(row["n"]))
                 if kind == "place":
                     table.places[name] = fact
+                elif kind == "other_place":
+                    table.other_places[name] = fact
+                elif kind == "size":
+                    table.sizes[name] = fact
                 elif kind == "step":
                     table.steps[name, other] = fact
                 elif kind == "level":
@@ -85,8 +112,9 @@ class Table:
                 else:
                     table.pairs[name, other] = fact
         return Table(
-            table.places, table.steps, table.levels, table.pairs, {k: frozenset(v) for k, v in inside.items()},
-            frozenset(tissues), frozenset(ends), frozenset(pieces), frozenset(middle),
+            table.places, table.sizes, table.other_places, table.steps, table.levels, table.pairs,
+            {k: frozenset(v) for k, v in inside.items()},
+            frozenset(fused), frozenset(tissues), frozenset(ends), frozenset(pieces), frozenset(middle),
         )  # fmt: skip
 
     @cached_property
@@ -116,6 +144,10 @@ class Table:
                     found.add(other)
                     waiting.append(other)
         return found
+
+
+#: A structure by its canonical name, without the search that `segae.structures.get` makes for spellings.
+known = cache(structures.get)
 
 
 @cache

@@ -24,7 +24,7 @@ def add_parser(commands: Any) -> None:
     how.add_argument("--target-dice", type=float, metavar="D", help="Dice that the result shall have")
     how.add_argument("--params", type=Path, metavar="JSON", help="do again what --params-out wrote")
     command.add_argument("--seed", type=int, default=0)
-    command.add_argument("--label", type=int, default=1, help="value of the structure in MASK; default 1")
+    command.add_argument("--label", type=int, help="value of the structure, if MASK holds others than 0 and 1")
     command.add_argument("--image", metavar="CT", help="CT in HU on the mask's grid; `leak` needs it")
     command.add_argument("--labelmap", metavar="LABELS", help="neighbours; `swap`, `merge` and `split` need it")
     command.add_argument("--structure", metavar="NAME", help="what the mask shows; `rater` knows ten structures")
@@ -47,8 +47,8 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _gallery(options: argparse.Namespace) -> None:
-    from segae.perturbation.api import open_scene
     from segae.perturbation.gallery import draw_gallery
+    from segae.perturbation.opened import open_scene
 
     opened = open_scene(
         options.mask, image=options.image, labelmap=options.labelmap, structure=options.structure, label=options.label
@@ -57,13 +57,14 @@ def _gallery(options: argparse.Namespace) -> None:
 
 
 def _perturb(options: argparse.Namespace) -> None:
+    from segae.label_names import read_json
     from segae.perturbation import perturb_many
     from segae.perturbation.api import perturb_again
     from segae.readers import save_on_grid
 
     common = {name: getattr(options, name) for name in ("image", "labelmap", "structure", "label")}
     if options.params:
-        made = perturb_again(options.mask, json.loads(options.params.read_text()), **common)
+        made = perturb_again(options.mask, read_json(options.params, "params"), **common)
     else:
         made = perturb_many(
             options.mask,

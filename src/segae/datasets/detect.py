@@ -14,10 +14,11 @@ from segae.datasets.numbered import find_numbered
 from segae.datasets.pairs import find_pairs
 from segae.datasets.scan import require_folder
 from segae.datasets.table import find_given, find_table
+from segae.datasets.verse import find_verse
 from segae.errors import AuditError
 
 # In the order in which they are tried; each says None to a dataset of another layout.
-_LAYOUTS: tuple[Callable[[Path, Names], Found | None], ...] = (find_numbered, find_folders, find_pairs)
+_LAYOUTS: tuple[Callable[[Path, Names], Found | None], ...] = (find_verse, find_numbered, find_folders, find_pairs)
 
 
 def find_cases(

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from segae.datasets.case import Case
 
 _SHOWN = 8
+
+# What to do about labelmaps without names.
+NO_NAMES = 'say so with --names: a file such as {"1": "liver"}, or a label set such as flare22 or totalsegmentator_v2'
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,10 @@ class Found:
         What was found and cannot be used, one sentence each.
     unknown : dict
         Name in the dataset that means no known structure -> (how often, advice).
+    notes : list of str
+        What was taken although it is not spelled as the layout says, one sentence each.
+    missing : list of str
+        Files that a table names and that are not there, with the line.
     """
 
     layout: str
@@ -35,6 +42,8 @@ class Found:
     cases: list[Case]
     problems: list[str]
     unknown: dict[str, tuple[int, str]]
+    notes: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
 
     def describe(self) -> Iterator[str]:
         """Lines for people: what was found, then what was not."""
@@ -51,6 +60,12 @@ class Found:
         if self.unknown:
             yield f"  {len(self.unknown)} names mean no known structure (map them with --names FILE):"
             yield from _indented(f"{name}, {count} times: {advice}" for name, (count, advice) in self.unknown.items())
+        if self.notes:
+            yield f"  {len(self.notes)} remarks:"
+            yield from _indented(self.notes)
+        if self.missing:
+            yield f"  {len(self.missing)} files are not there:"
+            yield from _indented(self.missing)
         if self.problems:
             yield f"  {len(self.problems)} files or folders cannot be used:"
             yield from _indented(self.problems)

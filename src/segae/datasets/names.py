@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from segae import structures
+from segae.datasets.case import MaskFile
 from segae.errors import ParameterError, UnknownStructureError
+from segae.label_names import read_header, read_table
+from segae.vocabularies import Vocabulary, recognise, vocabularies
 
-_SCHEMES = ("totalsegmentator_v1", "totalsegmentator_v2", "dap")
+# Not a label set: it asks for the names that a file carries itself, which are looked for anyway.
+_IN_THE_HEADER = "totalsegmentator"
 
 
 class Names:
@@ -18,85 +21,112 @@ class Names:
     Parameters
     ----------
     given : dict, path or str, optional
-        {dataset's name: structure}, null for names to be left out; {value: name} or {name: value} for labelmaps
-        without names; a JSON file that holds one of these or nnU-Net's dataset.json; or a scheme of
-        `segae.structures.labels`.
+        {dataset's name: structure}, null for names to be left out; {value: name}, {name: value} or {name: [values]} for
+        labelmaps without names; a JSON file that holds one of these or nnU-Net's dataset.json; or a label set of
+        `segae.structures.schemes` or another vocabulary, such as "tg263".
 
     Attributes
     ----------
-    values : dict
-        Value of a labelmap -> name, as given; empty where nobody said.
+    labels : dict
+        Name -> values of a labelmap, as given; empty where nobody said.
+    silent : set of int
+        Values that the user leaves out without a word.
+    problems : list of str
+        What of `given` is not understood.
     """
 
     def __init__(self, given: Mapping[str, object] | Mapping[int, str] | str | Path | None = None) -> None:
-        self.values: dict[int, str] = {}
+        self.labels: dict[str, tuple[int, ...]] = {}
+        self.silent: set[int] = set()
+        self.problems: list[str] = []
+        self._recognised: dict[frozenset[str], tuple[Vocabulary, ...]] = {}
+        self._used: tuple[Vocabulary, ...] = ()
+        self._chosen = isinstance(given, str) and given in vocabularies()
         self._meant: dict[str, str | None] = {}
-        self._known: dict[str, str | None] = {}
+        self._known: dict[tuple[str, tuple[str, ...]], str | None] = {}
         self._unknown: dict[str, tuple[int, str]] = {}
-        for name, meaning in _table(given).items():
-            self._add(str(name), meaning)
+        if given is None or given == _IN_THE_HEADER:
+            return
+        if self._chosen:
+            vocabulary = vocabularies()[str(given)]
+            self._used = (vocabulary,)
+            self.labels = {name: (value,) for value, name in vocabulary.labels.items()}
+        elif given in structures.schemes():
+            self.labels = {name: (value,) for value, name in structures.labels(str(given)).items()}
+        else:
+            self._take(given)
 
-    def _add(self, name: str, meaning: object) -> None:
-        if name.lstrip("-").isdigit() and isinstance(meaning, str):
-            self.values[int(name)] = meaning
-        elif isinstance(meaning, int) and not isinstance(meaning, bool):
-            self.values[meaning] = name
-        elif meaning is None or meaning == "":
-            self._meant[name] = None
-        elif isinstance(meaning, str):
+    def _take(self, given: Mapping[str, object] | Mapping[int, str] | str | Path) -> None:
+        if isinstance(given, str) and not Path(given).suffix and not Path(given).exists():
+            raise ParameterError(
+                f"names: {given!r} is no label set and no file. Expected a JSON file such as "
+                f'{{"my liver": "liver", "junk": null}} or {{"1": "liver"}}, or one of {", ".join(_choices())}.'
+            )
+        table = read_table(given)
+        self.labels, self.silent, self.problems = table.labels, table.silent, table.problems
+        for name, meaning in table.meanings.items():
             try:
-                self._meant[name] = structures.get(meaning).name
+                self._meant[name] = None if meaning is None else structures.get(meaning).name
             except UnknownStructureError as error:
                 raise ParameterError(f"names: {name!r} is mapped to {meaning!r}: {error}") from error
-        else:
-            raise ParameterError(
-                f"names: {name!r} is mapped to {meaning!r}; expected a structure, a value of a labelmap, or null."
-            )
-        self.values.pop(0, None)
 
     @property
     def unknown(self) -> dict[str, tuple[int, str]]:
         """Names asked for that mean no known structure -> (how often, advice), the most frequent first."""
         return dict(sorted(self._unknown.items(), key=lambda item: -item[1][0]))
 
+    def recognise(self, used: Iterable[str]) -> None:
+        """Look whether all names of the dataset are those of a public one, whose abbreviations then count."""
+        if self._chosen:
+            return
+        names = frozenset(used)
+        if names not in self._recognised:
+            self._recognised[names] = tuple(recognise(names))
+        self._used = self._recognised[names]
+
     def structure(self, name: str) -> str | None:
         """Canonical name of the structure that the dataset calls `name`, None if that is unknown or left out."""
         if name in self._meant:
             return self._meant[name]
-        if name not in self._known:
+        key = name, tuple(vocabulary.name for vocabulary in self._used)
+        if key not in self._known:
             try:
-                self._known[name] = structures.get(name).name
+                self._known[key] = structures.meaning_in_dataset(name, self._used).name
             except UnknownStructureError as error:
-                self._known[name] = None
-                self._unknown[name] = (0, _advice(name, str(error)))
-        if self._known[name] is None:
+                self._known[key] = None
+                self._unknown.setdefault(name, (0, _advice(name, str(error))))
+        if self._known[key] is None:
             count, advice = self._unknown[name]
             self._unknown[name] = (count + 1, advice)
-        return self._known[name]
+        return self._known[key]
+
+    def parts(self, path: Path, labels: Mapping[str, Sequence[int]]) -> list[MaskFile]:
+        """The structures of a labelmap whose values `labels` names; unknown ones are left out and counted."""
+        before = self._used
+        self.recognise(labels)
+        known = {name: self.structure(name) for name in labels}
+        self._used = before
+        return [
+            MaskFile(structure, path, tuple(labels[name]), name, may_be_absent=True)
+            for name, structure in known.items()
+            if structure is not None
+        ]
+
+    def parts_of_file(self, path: Path) -> list[MaskFile]:
+        """The structures of a labelmap as the user said, or else as the file itself does; empty where nobody did."""
+        return self.parts(path, self.labels or read_header(path).labels)
+
+
+def _choices() -> list[str]:
+    """Label sets without TotalSegmentator's further tasks, of which there are too many to list."""
+    return [name for name in structures.schemes() if not name.startswith("totalsegmentator_") or name[-2] == "v"]
 
 
 def _advice(name: str, error: str) -> str:
-    if "which side" in error:
-        return error.partition("which side: ")[2]
+    told = error.removeprefix(f"structure={name!r} ")
+    if "which side: " in told:
+        return told.partition("which side: ")[2]
+    if not told.startswith("is not a known"):
+        return told
     closest = structures.close_matches(name, 3)
     return f"closest: {', '.join(closest)}" if closest else "nothing is spelled like it"
-
-
-def _table(given: Mapping[str, object] | Mapping[int, str] | str | Path | None) -> Mapping[str, object]:
-    if given is None:
-        return {}
-    if isinstance(given, Mapping):
-        return {str(name): meaning for name, meaning in given.items()}
-    if given in _SCHEMES:
-        return {str(value): name for value, name in structures.labels(str(given)).items()}
-    try:
-        table = json.loads(Path(given).read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError) as error:
-        raise ParameterError(
-            f"names: {given} cannot be read ({error}). Expected one of {', '.join(_SCHEMES)}, or a JSON file such as "
-            f'{{"my liver": "liver", "junk": null}} or {{"1": "liver"}}.'
-        ) from error
-    table = table.get("labels", table) if isinstance(table, dict) else table
-    if not isinstance(table, dict):
-        raise ParameterError(f"names: {given} holds no table of names; expected {{name: structure}}.")
-    return table

@@ -9,7 +9,12 @@ from pathlib import Path
 
 from segae.errors import AuditError
 
-SUFFIXES = (".nii.gz", ".nii")
+# Formats that are read; the last four need segae[io].
+SUFFIXES = (".nii.gz", ".nii", ".nii.bz2", ".nii.zst", ".mgz", ".hdr", ".seg.nrrd", ".nrrd", ".mha", ".mhd")
+_OTHER_FORMATS = (
+    ".npy", ".npz", ".tif", ".tiff", ".png", ".jpg", ".h5", ".hdf5", ".mat", ".zip", ".7z", ".tar", ".tgz", ".rar",
+    ".gz", ".nhdr", ".stl", ".ply", ".vtk", ".vti",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -21,7 +26,7 @@ class Listing:
 
 
 def list_folder(path: Path, problems: list[str]) -> Listing:
-    """List a folder. What cannot be listed or named becomes a problem."""
+    """List a folder. What cannot be listed or named, and folders named like files, become problems."""
     folders: list[str] = []
     files: list[str] = []
     try:
@@ -33,12 +38,25 @@ def list_folder(path: Path, problems: list[str]) -> Listing:
                     problems.append(f"{_printable(entry.path)}: the name is not UTF-8; rename it")
                     continue
                 try:
-                    (folders if entry.is_dir() else files).append(entry.name)
+                    is_folder = entry.is_dir()
+                    (folders if is_folder else files).append(entry.name)
+                    if is_folder and stem(entry.name) is not None:
+                        problems.append(f"{entry.path}: a folder that is named like a file; move the file inside it up")
                 except OSError as error:  # a symbolic link to itself
                     problems.append(f"{entry.path}: {error.strerror}")
     except OSError as error:
         problems.append(f"{path}: {error.strerror}")
     return Listing(tuple(sorted(folders)), tuple(sorted(files)))
+
+
+def tell_other_formats(path: Path, listing: Listing, problems: list[str]) -> None:
+    """Say which files of a folder are of formats that are not read."""
+    for suffix in _OTHER_FORMATS:
+        names = [name for name in listing.files if name.lower().endswith(suffix) and stem(name) is None]
+        if names:
+            problems.append(
+                f"{path}: {len(names)} files {suffix} ({names[0]}) are not read; convert them to NIfTI (.nii.gz)"
+            )
 
 
 def walk(root: Path, depth: int, problems: list[str]) -> Iterator[tuple[Path, Listing, list[str]]]:
@@ -71,7 +89,7 @@ def walk(root: Path, depth: int, problems: list[str]) -> Iterator[tuple[Path, Li
 
 
 def stem(name: str) -> str | None:
-    """File name without .nii or .nii.gz; None for other files."""
+    """File name without the suffix of a format that is read; None for other files."""
     for suffix in SUFFIXES:
         if name.lower().endswith(suffix):
             return name[: -len(suffix)]

@@ -7,19 +7,20 @@ the structure ("1+2" for several), empty for a mask of 0 and 1. A row without `s
 
 from __future__ import annotations
 
-import csv
-import io
 from collections import defaultdict
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 from segae.datasets.case import Case, MaskFile
 from segae.datasets.found import Found
 from segae.datasets.names import Names
+from segae.datasets.rows import Rows, whole_numbers
 from segae.datasets.scan import stem
 from segae.errors import AuditError, ParameterError
 
+_ASKING_THREADS = 16
 _COLUMNS = {"image", "mask", "labelmap", "structure", "label", "case"}
 
 
@@ -31,56 +32,74 @@ def find_table(path: Path, names: Names) -> Found:
     AuditError
         When it cannot be read or lacks its columns.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, ValueError) as error:
-        raise AuditError(f"dataset: {path} cannot be read as UTF-8 ({error}).") from error
-    header = text.partition("\n")[0]
-    delimiter = max(",;\t", key=header.count)
-    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
-    reader.fieldnames = [name.strip().lower() for name in reader.fieldnames or ()]
-    if "image" not in reader.fieldnames or not {"mask", "labelmap"} & set(reader.fieldnames):
+    rows = Rows(path)
+    if "image" not in rows.columns or not {"mask", "labelmap"} & set(rows.columns):
         raise AuditError(
             f"dataset: {path} needs the columns image and mask (or labelmap), and may have structure, label, case; "
-            f"got {', '.join(reader.fieldnames) or 'none'}."
+            f"got {', '.join(rows.columns) or 'none'}."
         )
-    problems: list[str] = []
+    problems = [f"names: {problem}" for problem in names.problems]
+    notes: list[str] = []
     masks: dict[Path, list[MaskFile]] = defaultdict(list)
     ids: dict[Path, str] = {}
-    for row in reader:
-        cells = {key: (value or "").strip() for key, value in row.items() if key in _COLUMNS}
-        where = f"{path} line {reader.line_num}"
+    asked: dict[Path, str] = {}
+    table = list(rows)
+    names.recognise({row["structure"] for _, row in table if row.get("structure")})
+    for line, row in table:
+        cells = {key: value for key, value in row.items() if key in _COLUMNS}
+        where = f"{path} line {line}"
         mask = cells.get("mask") or cells.get("labelmap")
         if not cells["image"] or not mask:
             problems.append(f"{where}: no image or no mask")
             continue
-        image = path.parent / cells["image"]
-        ids.setdefault(image, cells.get("case", ""))
-        masks[image] += _masks(path.parent / mask, cells, names, where, problems)
+        image_path, mask_path = _path(path.parent, cells["image"], notes), _path(path.parent, mask, notes)
+        asked.setdefault(image_path, where)
+        asked.setdefault(mask_path, where)
+        ids.setdefault(image_path, cells.get("case", ""))
+        masks[image_path] += _masks(mask_path, cells, names, where, problems)
+    missing = _not_there(asked)
     cases = [Case(key, image, tuple(dict.fromkeys(masks[image]))) for image, key in _unique_ids(ids).items()]
-    return Found("table", path, sorted(cases, key=lambda case: case.id), problems, names.unknown)
+    found = sorted(cases, key=lambda case: case.id)
+    return Found("table", path, found, problems, names.unknown, notes, missing)
+
+
+def _path(folder: Path, cell: str, notes: list[str]) -> Path:
+    """Path of a cell; backslashes of Windows are turned where only that leads to a file."""
+    path = folder / cell
+    turned = folder / cell.replace("\\", "/")
+    if "\\" in cell and not path.exists() and turned.exists():
+        notes.append(f"{cell}: taken as {turned.relative_to(folder) if turned.is_relative_to(folder) else turned}")
+        return turned
+    return path
+
+
+def _not_there(asked: dict[Path, str]) -> list[str]:
+    """Files that the table names and that are not there; asking a network mount waits far more than it works."""
+    with ThreadPoolExecutor(_ASKING_THREADS) as pool:
+        there = pool.map(Path.exists, asked)
+        return [
+            f"{where}: no such file: {path}"
+            for (path, where), found in zip(asked.items(), there, strict=True)
+            if not found
+        ]
 
 
 def _masks(path: Path, cells: dict[str, str], names: Names, where: str, problems: list[str]) -> list[MaskFile]:
     name = cells.get("structure", "")
-    try:
-        labels = tuple(int(value) for value in cells.get("label", "").split("+") if value)
-    except ValueError:
+    labels = whole_numbers(cells.get("label", ""))
+    if labels is None:
         problems.append(f"{where}: label {cells['label']!r} is no integer, nor integers joined by +")
         return []
+    if 0 in labels:
+        problems.append(f"{where}: label 0 is the background")
+        return []
     if name:
-        wanted = {name: labels}
-    elif names.values:
-        wanted = {known: (value,) for value, known in names.values.items()}
-    else:
+        structure = names.structure(name)
+        return [] if structure is None else [MaskFile(structure, path, labels, name)]
+    if not names.labels:
         problems.append(f"{where}: no structure, and no --names that tell what the values mean")
         return []
-    found = []
-    for known, values in wanted.items():
-        structure = names.structure(known)
-        if structure is not None:
-            found.append(MaskFile(structure, path, values, known, may_be_absent=not name))
-    return found
+    return names.parts(path, names.labels)
 
 
 def _unique_ids(given: dict[Path, str]) -> dict[Path, str]:

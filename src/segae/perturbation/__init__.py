@@ -6,8 +6,8 @@
 
 from __future__ import annotations
 
+from segae.errors import UnreachableError
 from segae.perturbation.api import Perturbed, perturb, perturb_many
-from segae.perturbation.draw import UnreachableError
 from segae.perturbation.kind import Kind
 from segae.perturbation.kinds import KINDS
 

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast, overload
 
 import numpy as np
 import numpy.typing as npt
 
-from segae import _core, structures
-from segae.errors import ParameterError
-from segae.perturbation.device import OnDevice, open_device
-from segae.perturbation.draw import replay, with_dice, with_severity
+from segae import _core
+from segae.arguments import number, whole_number
+from segae.device import ArrayT
+from segae.errors import ParameterError, SegaeError
+from segae.perturbation.draw import with_dice, with_severity
 from segae.perturbation.error import Outcome
 from segae.perturbation.kind import Params
 from segae.perturbation.kinds import KINDS
 from segae.perturbation.mixture import draw_mixture, replay_steps
-from segae.perturbation.scene import Scene, Whole
-from segae.threads import available_threads
-from segae.volume import Volume, load, load_pair
+from segae.perturbation.opened import Opened, open_scene
+from segae.perturbation.scene import Scene
 
 RANDOM = "random"
 NSD_TOLERANCE_MM = 2.0
@@ -32,7 +33,7 @@ class Perturbed:
     Attributes
     ----------
     mask : uint8 array
-        0 and 1, in the axes of the mask as given; numpy, or for a mask on a GPU torch or cupy as that.
+        0 and 1, in the axes of the mask as given; of the mask's own library, as `perturb` returns it.
     kind : str
         What was asked for.
     params : dict
@@ -52,6 +53,63 @@ class Perturbed:
     nsd: float
 
 
+@overload
+def perturb(
+    mask: str | os.PathLike[str] | npt.NDArray[Any],
+    kind: str = ...,
+    *,
+    severity: float | None = ...,
+    target_dice: float | None = ...,
+    seed: int | np.random.Generator = ...,
+    params: Mapping[str, Any] | None = ...,
+    image: object | None = ...,
+    labelmap: object | None = ...,
+    structure: str | None = ...,
+    affine: npt.ArrayLike | None = ...,
+    spacing: Sequence[float] | None = ...,
+    axes: str = ...,
+    label: int | None = ...,
+    threads: int | None = ...,
+    device: str = ...,
+) -> npt.NDArray[np.uint8]: ...
+@overload
+def perturb(  # type: ignore[overload-overlap]  # arrays are objects too: the first that fits counts
+    mask: ArrayT,
+    kind: str = ...,
+    *,
+    severity: float | None = ...,
+    target_dice: float | None = ...,
+    seed: int | np.random.Generator = ...,
+    params: Mapping[str, Any] | None = ...,
+    image: object | None = ...,
+    labelmap: object | None = ...,
+    structure: str | None = ...,
+    affine: npt.ArrayLike | None = ...,
+    spacing: Sequence[float] | None = ...,
+    axes: str = ...,
+    label: int | None = ...,
+    threads: int | None = ...,
+    device: str = ...,
+) -> ArrayT: ...
+@overload
+def perturb(
+    mask: object,
+    kind: str = ...,
+    *,
+    severity: float | None = ...,
+    target_dice: float | None = ...,
+    seed: int | np.random.Generator = ...,
+    params: Mapping[str, Any] | None = ...,
+    image: object | None = ...,
+    labelmap: object | None = ...,
+    structure: str | None = ...,
+    affine: npt.ArrayLike | None = ...,
+    spacing: Sequence[float] | None = ...,
+    axes: str = ...,
+    label: int | None = ...,
+    threads: int | None = ...,
+    device: str = ...,
+) -> npt.NDArray[np.uint8]: ...
 def perturb(
     mask: object,
     kind: str = RANDOM,
@@ -66,7 +124,7 @@ def perturb(
     affine: npt.ArrayLike | None = None,
     spacing: Sequence[float] | None = None,
     axes: str = "zyx",
-    label: int = 1,
+    label: int | None = None,
     threads: int | None = None,
     device: str = "auto",
 ) -> Any:
@@ -74,8 +132,8 @@ def perturb(
 
     Parameters
     ----------
-    mask : path, os.PathLike, nibabel image, numpy array or object with ``__dlpack__``
-        Voxels equal to `label` are the structure.
+    mask : path, os.PathLike, image or array, as in `segae.score`
+        0 and 1, or bool. Other values need `label`.
     kind : str
         One of the kinds (docs/perturb.md), or "random": kind, combination and quality are drawn as
         `segae.perturbation.mixture` says.
@@ -95,8 +153,8 @@ def perturb(
         Its name: `rater` then draws what experts make of that structure, where it was measured.
     affine, spacing, axes
         Geometry of bare arrays, as in `segae.score`.
-    label : int
-        The structure's value in `mask`.
+    label : int, optional
+        The structure's value in `mask`; without it only 0 and 1, or bool, are masks.
     threads : int, optional
         Default: all CPUs that the process may use.
     device : "auto", "cpu" or "cuda"
@@ -106,7 +164,8 @@ def perturb(
     Returns
     -------
     uint8 array
-        0 and 1, in the axes of the mask as given; a new array: numpy, or for a mask on a GPU torch or cupy as that.
+        0 and 1, in the axes of the mask as given; a new array of the mask's own library on its device (torch, cupy,
+        jax), numpy for all else.
 
     Raises
     ------
@@ -133,7 +192,7 @@ def perturb(
         if severity is not None or target_dice is not None:
             raise ParameterError("params: they say all; leave severity and target_dice out.")
         return opened.whole(_replayed(opened.scene, params))
-    outcome, _ = _draw(opened.scene, _checked(kind), severity, target_dice, np.random.default_rng(seed))
+    outcome, _ = _draw(opened.scene, _checked(kind), severity, target_dice, _generator(seed))
     return opened.whole(outcome)
 
 
@@ -151,7 +210,7 @@ def perturb_many(
     affine: npt.ArrayLike | None = None,
     spacing: Sequence[float] | None = None,
     axes: str = "zyx",
-    label: int = 1,
+    label: int | None = None,
     threads: int | None = None,
     device: str = "auto",
 ) -> list[Perturbed]:
@@ -179,14 +238,15 @@ def perturb_many(
     ------
     ParameterError, UnknownStructureError, VolumeError, GridMismatchError, DeviceError
     """
-    if n < 0:
-        raise ParameterError(f"n: expected a number of variants, got {n}.")
+    if whole_number(n, "n") < 0:
+        raise ParameterError(f"n: expected a number of variants, got {n!r}.")
     names = [kinds] if isinstance(kinds, str) else list(kinds)
     if not names:
         raise ParameterError('kinds: expected at least one; "random" draws them.')
     for name in names:
         _checked(name)
-    targets = list(target_dice) if isinstance(target_dice, Sequence) else [target_dice] * n
+    several = isinstance(target_dice, (Sequence, np.ndarray)) and not isinstance(target_dice, str)
+    targets = list(cast("Sequence[float]", target_dice)) if several else [cast("float | None", target_dice)] * n
     if len(targets) != n:
         raise ParameterError(f"target_dice: expected one number or {n}, got {len(targets)}.")
     opened = open_scene(
@@ -202,7 +262,7 @@ def perturb_many(
         device=device,
     )
     made = []
-    for i, rng in enumerate(np.random.default_rng(seed).spawn(n)):
+    for i, rng in enumerate(_generator(seed).spawn(n)):
         name = names[i % len(names)]
         outcome, params = _draw(opened.scene, name, severity, targets[i], rng)
         made.append(_perturbed(opened, outcome, name, params))
@@ -220,9 +280,9 @@ def _draw(
 ) -> tuple[Outcome, Params]:
     if severity is not None and target_dice is not None:
         raise ParameterError("severity, target_dice: give one of the two.")
-    if severity is not None and not 0 <= severity <= 1:
+    if severity is not None and not 0 <= number(severity, "severity") <= 1:
         raise ParameterError(f"severity: expected a number in [0, 1], got {severity!r}.")
-    if target_dice is not None and not 0 < target_dice < 1:
+    if target_dice is not None and not 0 < number(target_dice, "target_dice") < 1:
         raise ParameterError(f"target_dice: expected a number in (0, 1), got {target_dice!r}.")
     if scene.voxels == 0:
         raise ParameterError("mask: it is empty, so there is nothing to perturb. Was the right label= given?")
@@ -236,86 +296,39 @@ def _draw(
 
 
 def _replayed(scene: Scene, params: Mapping[str, Any]) -> Outcome:
-    steps = [dict(step) for step in (params["steps"] if params.get("kind") == RANDOM else [params])]
-    for step in steps:
-        kind = KINDS[_checked(step.get("kind"))]
-        if kind.strength not in step:
-            raise ParameterError(f"params: {kind.name!r} needs {kind.strength!r}; got {sorted(step)}.")
+    steps = _steps(params)
     try:
-        return replay_steps(scene, steps) if len(steps) > 1 else replay(scene, steps[0])
-    except KeyError as error:
-        raise ParameterError(f"params: {error.args[0]!r} is missing; see docs/perturb.md.") from error
+        return replay_steps(scene, steps)
+    except SegaeError:
+        raise
+    except ValueError as error:  # the core's: a control grid too fine for this volume, say
+        raise ParameterError(f"params: {error}") from error
+
+
+def _steps(params: object) -> list[Params]:
+    """The errors of given parameters, each with the name of its kind, in the order in which they are applied."""
+    if not isinstance(params, Mapping):
+        raise ParameterError(f"params: expected a dict as `Perturbed.params` is, got {params!r}.")
+    steps = params.get("steps") if params.get("kind") == RANDOM else [params]
+    if not isinstance(steps, (list, tuple)) or not steps or not all(isinstance(step, Mapping) for step in steps):
+        raise ParameterError(f"params: 'steps' must be a list of at least one dict, got {steps!r}.")
+    for step in steps:
+        if not isinstance(step.get("kind"), str) or step["kind"] not in KINDS:
+            raise ParameterError(f"params: 'kind': expected one of {', '.join(KINDS)}, got {step.get('kind')!r}.")
+    return [dict(step) for step in steps]
+
+
+def _generator(seed: object) -> np.random.Generator:
+    try:
+        return np.random.default_rng(seed)  # type: ignore[arg-type]
+    except (TypeError, ValueError) as error:
+        raise ParameterError(f"seed: expected a whole number >= 0 or a numpy Generator, got {seed!r}.") from error
 
 
 def _checked(kind: object) -> str:
-    if kind == RANDOM or kind in KINDS:
-        return str(kind)
+    if isinstance(kind, str) and (kind == RANDOM or kind in KINDS):
+        return kind
     raise ParameterError(f"kind: expected one of {', '.join(KINDS)} or {RANDOM}, got {kind!r}.")
-
-
-@dataclass(frozen=True)
-class Opened:
-    """What a call is about: the mask's volume, its scene in LPS [z, y, x], and where the arrays lie."""
-
-    grid: Volume
-    scene: Scene
-    lent: OnDevice | None
-
-    def whole(self, outcome: Outcome) -> Any:
-        """Put the result's box into an empty volume in the axes of the mask as given."""
-        if self.lent is not None:
-            return self.lent.whole(self.grid, outcome.patch)
-        grid = self.grid
-        given = grid.in_source_order(grid.array)
-        result = np.zeros_like(given, dtype=np.uint8)
-        flips = tuple(slice(None, None, -1 if flip else 1) for flip in grid.flipped)
-        box = outcome.patch.box
-        place = tuple(slice(o, o + s) for o, s in zip(box.origin, box.shape, strict=True))
-        result.transpose(grid.source_axes)[flips][place] = np.asarray(outcome.patch.voxels)
-        return result
-
-
-def open_scene(
-    mask: object,
-    *,
-    image: object | None = None,
-    labelmap: object | None = None,
-    structure: str | None = None,
-    affine: npt.ArrayLike | None = None,
-    spacing: Sequence[float] | None = None,
-    axes: str = "zyx",
-    label: int = 1,
-    threads: int | None = None,
-    device: str = "auto",
-) -> Opened:
-    """Read what `perturb` takes."""
-    geometry = {"affine": affine, "spacing": spacing, "axes": axes}
-    lent = open_device(device, {"mask": mask, "image": image, "labelmap": labelmap})
-    if lent is not None:
-        mask, image, labelmap = (lent.stand_in(name) for name in ("mask", "image", "labelmap"))
-    others: dict[str, Volume] = {}
-    grid: Volume | None = None
-    for name, other in (("image", image), ("labelmap", labelmap)):
-        if other is not None:
-            others[name], grid = load_pair(other, mask, **geometry)  # type: ignore[arg-type]
-    grid = grid or load(mask, "mask", scaled=True, **geometry)  # type: ignore[arg-type]
-    scan = others.get("image")
-
-    def array(name: str, volume: Volume | None) -> Any:
-        return volume if volume is None else volume.array if lent is None else lent.seen_by(name, volume)
-
-    shape = grid.array.shape
-    scene = Scene(
-        mask=Whole(array("mask", grid), label),
-        shape=(shape[0], shape[1], shape[2]),
-        spacing_mm=grid.spacing_mm,
-        threads=threads or available_threads(),
-        image=array("image", scan),
-        image_scale=(1.0, 0.0) if scan is None else (scan.slope, scan.intercept),
-        labelmap=array("labelmap", others.get("labelmap")),
-        structure=None if structure is None else structures.get(structure).name,
-    )
-    return Opened(grid, scene, lent)
 
 
 def _perturbed(opened: Opened, outcome: Outcome, kind: str, params: Params) -> Perturbed:

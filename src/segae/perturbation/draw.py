@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from segae.errors import ParameterError
+from segae.errors import UnreachableError
 from segae.perturbation.error import Outcome, dice_of, untouched
 from segae.perturbation.kind import Kind, Params, short
 from segae.perturbation.kinds import KINDS
@@ -12,10 +12,6 @@ from segae.perturbation.scene import Scene
 
 TOLERANCE = 0.01  # of a target Dice
 _DRAWS = 5  # of the other parameters, until the target is met: another place or order may do
-
-
-class UnreachableError(ParameterError):
-    """A target Dice that an error cannot meet on this mask."""
 
 
 def with_severity(scene: Scene, kind: Kind, severity: float, rng: np.random.Generator) -> tuple[Outcome, Params]:
@@ -70,6 +66,7 @@ def nearest(scene: Scene, kind: Kind, params: Params, strongest: float, target_d
 def replay(scene: Scene, params: Params) -> Outcome:
     """Apply fully given parameters."""
     kind = KINDS[params["kind"]]
+    kind.check(params)
     return _applied(scene, kind, params, float(params[kind.strength]))
 
 

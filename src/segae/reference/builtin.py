@@ -12,9 +12,9 @@ from segae import _core, structures
 from segae.device import DeviceVolume
 from segae.errors import DeviceError
 from segae.frame import Volume
+from segae.label_scan import LabelScan
 from segae.reference.comparison import ReferenceComparison, Source, shares
 from segae.reference.network import ReferenceNetwork
-from segae.slices import LabelScan
 from segae.threads import run_all
 
 Labels = npt.NDArray[np.uint8]

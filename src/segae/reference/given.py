@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 
 from segae import _core, structures
+from segae import masks as mask_reader
 from segae.device import DeviceVolume
 from segae.errors import DeviceError, GridMismatchError, ParameterError
 from segae.frame import Volume
+from segae.label_scan import LabelScan
 from segae.reference.comparison import ReferenceComparison, Source, count_overlap, shares, union_box
 from segae.reference.resample import resampled
-from segae.slices import LabelScan, label_of_mask, scan_labels
 from segae.volume import load_pair
 
 _TOLERANCE_MM = 2.0
@@ -122,7 +123,7 @@ class GivenReference:
         return None if part is None else (part.volume, part.label)
 
 
-def read_mask(
+def of_mask(
     image: Volume,
     reference: object,
     structure: str,
@@ -134,13 +135,13 @@ def read_mask(
 ) -> GivenReference:
     """Read the reference of one structure: a mask, or the value `label` of a labelmap."""
     volume = on_grid_of(image, reference, resample=resample)
-    scans = scan_labels(volume.array, "reference", threads)
-    value = label_of_mask(scans, label, "reference")
+    volume, scans = mask_reader.read_mask(volume, "reference", threads)
+    value = mask_reader.label_of_mask(scans, label, "reference")
     parts = {structure: Part(volume, value, scans[value])} if value in scans else {}
     return GivenReference(parts, reliability, threads)
 
 
-def read_labelmap(
+def of_labelmap(
     image: Volume,
     reference: object,
     names: Mapping[int, str],
@@ -151,12 +152,12 @@ def read_labelmap(
 ) -> GivenReference:
     """Read a labelmap; `names` maps its values to canonical names."""
     volume = on_grid_of(image, reference, resample=resample)
-    scans = scan_labels(volume.array, "reference", threads)
+    volume, scans = mask_reader.read_labelmap(volume, "reference", threads)
     parts = {names[value]: Part(volume, value, scan) for value, scan in scans.items() if value in names}
     return GivenReference(parts, reliability, threads)
 
 
-def read_masks(
+def of_masks(
     image: Volume,
     reference: Mapping[str, object],
     reliability: float | Mapping[str, float] | None,
@@ -168,8 +169,8 @@ def read_masks(
     parts = {}
     for name, mask in reference.items():
         volume = on_grid_of(image, mask, resample=resample)
-        scans = scan_labels(volume.array, f"reference[{name!r}]", threads)
-        value = label_of_mask(scans, None, f"reference[{name!r}]")
+        volume, scans = mask_reader.read_mask(volume, f"reference[{name!r}]", threads)
+        value = mask_reader.label_of_mask(scans, None, f"reference[{name!r}]")
         if value in scans:
             parts[structures.get(name).name] = Part(volume, value, scans[value])
     return GivenReference(parts, reliability, threads)

@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 
 from segae.assessment import Assessment, Flag
 from segae.frame import Volume
+from segae.label_scan import LabelScan
 from segae.reference.builtin import BuiltInReference
 from segae.reference.comparison import ReferenceComparison
 from segae.reference.fusion import fuse, log_odds, relative_overlap, trust_in
 from segae.reference.given import GivenReference
-from segae.slices import LabelScan
 
 _log = logging.getLogger("segae")
 

@@ -11,9 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from segae import _core, structures
+from segae.label_scan import LabelScan
 from segae.perturbation import perturb_many
 from segae.recipe import ChannelSpec, MarginCrop, Recipe, WideField
-from segae.slices import LabelScan, cut, plan_slices
+from segae.slices import cut, plan_slices
 from segae.train.data import LabelledScan
 from segae.train.spoil import LOCAL_KINDS, Bool, Target, spoil, target_of
 

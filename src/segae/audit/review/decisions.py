@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 import os
 from collections.abc import Iterable
@@ -14,6 +13,7 @@ from typing import Any
 
 from segae.audit.store import load as load_results
 from segae.audit.tables import spreadsheet_cell
+from segae.datasets.rows import Rows
 from segae.errors import AuditError
 
 DECISIONS = "decisions.csv"
@@ -128,7 +128,7 @@ def _read(path: Path) -> dict[Key, Decision]:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise AuditError(f"decisions: {path} cannot be read ({error}).") from error
-    rows = _json_rows(text, path) if text.lstrip().startswith("{") else _csv_rows(text, path)
+    rows = _json_rows(text, path) if text.lstrip().startswith("{") else _csv_rows(path)
     now = _utc(datetime.now(timezone.utc))
     found: dict[Key, Decision] = {}
     for number, row in rows:
@@ -165,16 +165,16 @@ def _text(value: Any) -> str:
     return "" if value is None else str(value)
 
 
-def _csv_rows(text: str, path: Path) -> Iterable[tuple[int, dict[str, str]]]:
-    reader = csv.DictReader(io.StringIO(text, newline=""))
-    missing = [name for name in _COLUMNS[:4] if name not in (reader.fieldnames or ())]
+def _csv_rows(path: Path) -> Iterable[tuple[int, dict[str, str]]]:
+    rows = Rows(path, "decisions", literal=True)
+    missing = [name for name in _COLUMNS[:4] if name not in rows.columns]
     if missing:
         raise AuditError(
-            f"decisions: {path} lacks the columns {', '.join(missing)}; it has {', '.join(reader.fieldnames or ())}. "
-            f"Export it from the report (CSV or JSON), comma-separated."
+            f"decisions: {path} lacks the columns {', '.join(missing)}; it has {', '.join(rows.columns)}. "
+            f"Export it from the report (CSV or JSON)."
         )
-    for number, row in enumerate(reader, 1):
-        yield number, {name: (row.get(name) or "").removeprefix("'") for name in _COLUMNS}
+    for number, (_, row) in enumerate(rows, 1):
+        yield number, {name: row.get(name, "").removeprefix("'") for name in _COLUMNS}
 
 
 def _time(text: str, now: str, where: str) -> str:

@@ -1,0 +1,7 @@
+"""``python -m segae`` does what `segae` does."""
+
+import sys
+
+from segae.cli import main
+
+sys.exit(main())

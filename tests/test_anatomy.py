@@ -183,6 +183,18 @@ def test_one_label_on_both_kidneys() -> None:
     assert found.certain
 
 
+def test_two_labels_on_one_kidney() -> None:
+    volume = labelled(ORGANS)
+    left, right = ORGANS.index("kidney_left") + 1, ORGANS.index("kidney_right") + 1
+    array = volume.array.copy()
+    places = np.argwhere(array == right)
+    upper = places[places[:, 0] > np.quantile(places[:, 0], 0.6)]
+    array[tuple(upper.T)] = left
+    found = anatomy.check(Scene.of_labelmap(replace(volume, array=array), dict(enumerate(ORGANS, 1)), 1))
+    assert any("two labels on one organ" in finding.detail for finding in found)
+    assert {"kidney_left", "kidney_right"} <= {name for finding in found for name in finding.structures}
+
+
 def test_one_label_on_two_vertebrae() -> None:
     volume = labelled(SPINE)
     array = np.where(volume.array == 4, 3, volume.array).astype(np.uint8)

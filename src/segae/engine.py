@@ -28,7 +28,7 @@ from segae.reference.opinion import Looked, SecondOpinion
 from segae.reference.resolve import ReferenceRequest
 from segae.session import Session, model_path
 from segae.structures import Structure
-from segae.threads import checked_threads, run_all
+from segae.threads import run_all, thread_count
 from segae.volume import Volume, load, load_pair
 
 _log = logging.getLogger("segae")
@@ -57,7 +57,7 @@ class Engine:
     def __init__(
         self, model: str | os.PathLike[str] = "default", device: str = "auto", threads: int | None = None
     ) -> None:
-        self._session = Session(model, device, checked_threads(threads))
+        self._session = Session(model, device, thread_count(threads))
 
     @property
     def device(self) -> str:

@@ -336,6 +336,7 @@ def small_page(tmp_path: Path) -> Path:
     return write_report(write_audit(tmp_path / "out", rows), budget=20, pictures=0)
 
 
+@pytest.mark.slow
 def test_keys_decide_and_go_on(small_page: Path) -> None:
     found = _in_browser(
         small_page,
@@ -353,6 +354,7 @@ def test_keys_decide_and_go_on(small_page: Path) -> None:
     assert found["view"] == "#review"
 
 
+@pytest.mark.slow
 def test_decisions_outlive_the_page_and_reach_the_audit(small_page: Path) -> None:
     exported = _in_browser(
         small_page,
@@ -382,6 +384,7 @@ def test_decisions_outlive_the_page_and_reach_the_audit(small_page: Path) -> Non
     assert _in_browser(again, 'result($("#progress-text").textContent)') == "2 of 20 reviewed"
 
 
+@pytest.mark.slow
 def test_filters_and_sorting(small_page: Path) -> None:
     found = _in_browser(
         small_page,
@@ -411,6 +414,7 @@ def test_filters_and_sorting(small_page: Path) -> None:
     assert found["sorted"] == "descending"
 
 
+@pytest.mark.slow
 def test_the_overview_counts_and_leads_to_the_masks(small_page: Path) -> None:
     found = _in_browser(
         small_page,
@@ -435,6 +439,7 @@ def test_the_overview_counts_and_leads_to_the_masks(small_page: Path) -> None:
     assert found["view"] == "#review"
 
 
+@pytest.mark.slow
 def test_pictures_are_shown_with_outlines_that_can_be_taken_away(
     tmp_path: Path, tiny_model: Path, scan: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -465,6 +470,7 @@ def test_pictures_are_shown_with_outlines_that_can_be_taken_away(
         assert found["circles"] > 2
 
 
+@pytest.mark.slow
 def test_nothing_of_a_file_name_runs(tmp_path: Path) -> None:
     row = mask_row(NASTY, "liver", 0.2, source=NASTY, name=NASTY, error=NASTY, image=NASTY)
     page = write_report(write_audit(tmp_path / "out", [row], dataset=f"/{NASTY}"), pictures=0)
@@ -476,6 +482,7 @@ def test_nothing_of_a_file_name_runs(tmp_path: Path) -> None:
     assert found[2] >= 3  # shown as text
 
 
+@pytest.mark.slow
 def test_twenty_thousand_masks_are_filtered_while_one_types(tmp_path: Path) -> None:
     rows = audits.cohort(segae.structures.names()[:100], 200)
     page = write_report(write_audit(tmp_path / "out", rows), pictures=0)

@@ -10,6 +10,7 @@ from segae import _core
 from segae.cuda_driver import cuda_driver_devices
 from segae.errors import DeviceError, SegaeError
 from segae.session import Session, runtime_providers
+from segae.threads import available_threads
 
 
 @dataclass(frozen=True)
@@ -22,22 +23,41 @@ class Finding:
 
 
 def examine() -> list[Finding]:
-    """Look at the platform, ONNX Runtime, CUDA and the default model, in that order."""
+    """Look at the platform, the installed distribution, ONNX Runtime, CUDA and the default model, in that order."""
     return [
         Finding("segae", f"{_core.__version__} on Python {platform.python_version()}, {platform.platform()}"),
+        _distribution(),
         _runtimes(),
         _kernels(),
         *(_device(device) for device in ("cpu", *(["cuda"] if cuda_driver_devices() else []))),
     ]
 
 
-def _runtimes() -> Finding:
-    installed = []
-    for name in ("onnxruntime", "onnxruntime-gpu"):
+def _installed(*names: str) -> list[str]:
+    """Which of these distributions are installed, with their versions."""
+    found = []
+    for name in names:
         try:
-            installed.append(f"{name} {metadata.version(name)}")
+            found.append(f"{name} {metadata.version(name)}")
         except metadata.PackageNotFoundError:
             continue
+    return found
+
+
+def _distribution() -> Finding:
+    installed = _installed("segae", "segae-cpu")
+    if len(installed) == 2:
+        return Finding(
+            "distribution",
+            f"{' and '.join(installed)} overwrite each other's files: "
+            f"pip uninstall segae segae-cpu, then install one of them",
+            good=False,
+        )
+    return Finding("distribution", installed[0] if installed else "none: imported from a folder of sources")
+
+
+def _runtimes() -> Finding:
+    installed = _installed("onnxruntime", "onnxruntime-gpu")
     if not installed:
         return Finding("ONNX Runtime", "not installed: pip install onnxruntime-gpu, or onnxruntime", good=False)
     if len(installed) == 2:
@@ -63,7 +83,7 @@ def _kernels() -> Finding:
 
 def _device(device: str) -> Finding:
     try:
-        session = Session("default", device, None)
+        session = Session("default", device, available_threads())
     except SegaeError as error:
         return Finding(f"default model on {device}", str(error), good=False)
     card = session.card

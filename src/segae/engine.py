@@ -30,7 +30,7 @@ from segae.reference.opinion import Looked, SecondOpinion
 from segae.reference.resolve import ReferenceRequest
 from segae.session import Session, model_path
 from segae.structures import Structure
-from segae.threads import checked_threads, run_all
+from segae.threads import run_all, thread_count
 from segae.volume import Volume, load, load_pair
 
 _log = logging.getLogger("segae")
@@ -59,7 +59,7 @@ class Engine:
     def __init__(
         self, model: str | os.PathLike[str] = "default", device: str = "auto", threads: int | None = None
     ) -> None:
-        self._session = Session(model, device, checked_threads(threads))
+        self._session = Session(model, device, thread_count(threads))
 
     @property
     def device(self) -> str:
@@ -153,7 +153,7 @@ class Engine:
         error_map : bool
             Add to every slice the mask that the model expects.
         reference : None, mask or labelmap, "auto" or "built-in"
-            Masks of another origin, on the image's grid, to weigh beside the judge: see ``docs/reference.md``.
+            Masks of another origin, on the image's grid, to weigh beside the judge: see ``docs/second_opinion.md``.
             "built-in" is the network in the package, "auto" the same where it can help.
         reference_label : int, optional
             The structure's value in a reference that is a labelmap.

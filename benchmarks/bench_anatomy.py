@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import platform
 import time
 from collections import defaultdict
 from collections.abc import Iterator
@@ -22,9 +23,11 @@ import numpy as np
 from scripts.make_anatomy import Body, make_rows, read_atlas, read_bodies
 
 from segae import structures
-from segae.anatomy import Finding, Part, Scene, Table, check
+from segae.anatomy import Finding, Part, Scene, Table, check, load_table
 from segae.anatomy.findings import spoken
 from segae.anatomy.parts import measure_parts
+from segae.threads import available_threads
+from segae.volume import Volume
 
 #: Sources whose vertebrae are a network's and known to hold mistakes: counted apart.
 KNOWN_MISTAKES = ("bdmap",)
@@ -122,7 +125,7 @@ def plant(scene: Scene, table: Table, rng: np.random.Generator, most: int) -> It
             set(chest) | set(spine),
             Planted("all ribs numbered one too high", renamed(scene, to, lost), {new: old for old, new in to.items()}),
         )
-    pairs = [pair for pair in table.pairs if pair[0] in parts and pair[1] in parts and tells_sides(pair, table)]
+    pairs = [pair for pair, fact in table.pairs.items() if pair[0] in parts and pair[1] in parts and fact.tells_sides]
     for pair in some(pairs, rng, most):
         left, right = pair
         yield {left, right}, Planted("left and right of one pair", exchanged(scene, [pair]), {left: right, right: left})
@@ -147,12 +150,6 @@ def up(rib: str) -> str:
     """The next rib's name, "" behind the last."""
     stem, number = rib.rsplit("_", 1)
     return f"{stem}_{int(number) + 1}" if int(number) < 12 else ""
-
-
-def tells_sides(pair: tuple[str, str], table: Table) -> bool:
-    """Whether the two lie clearly apart."""
-    fact = table.pairs[pair]
-    return bool(fact.mean[2] > max(15.0, 2.5 * fact.sd[2]))
 
 
 def some(items: list, rng: np.random.Generator, most: int) -> list:  # type: ignore[type-arg]
@@ -190,7 +187,7 @@ def run(data: Path, cache: Path, *, most: int, seed: int) -> str:
     everyone = [*people, atlas]
     full = Table.of(make_rows(everyone))
     rng = np.random.default_rng(seed)
-    alarms: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
+    alarms: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0, 0])
     seen: dict[tuple[str, bool], list[int]] = defaultdict(lambda: [0, 0, 0])
     told = []
     for body in [*people, *dev]:
@@ -205,6 +202,7 @@ def run(data: Path, cache: Path, *, most: int, seed: int) -> str:
         alarms[group][0] += 1
         alarms[group][1] += len(body.scene.parts)
         alarms[group][2] += len(flagged)
+        alarms[group][3] += len({name for finding in findings if finding.certain for name in finding.structures})
         told += [f"- {body.name}: {finding.kind}, {'certain' if finding.certain else 'not certain'}: {finding.detail}"
                  for finding in findings]  # fmt: skip
         for concerned, planted in plant(body.scene, table, rng, most):
@@ -234,6 +232,53 @@ def score(counts: list[int], planted: Planted, table: Table) -> None:
         counts[i] += yes
 
 
+def judge(data: Path, most: int, seed: int) -> str:
+    """AUROC of the predicted Dice for telling masks under exchanged names from untouched ones, on dev cases.
+
+    Per case: the untouched label map, and up to `most` label maps in which two structures have exchanged names.
+    """
+    import csv
+
+    from segae import Engine
+    from segae.volume import load
+
+    engine = Engine(device="cpu")
+    ids = {structures.get(name).id: name for name in structures.names()}
+    rng = np.random.default_rng(seed)
+    seen: dict[str, list[tuple[bool, float, float]]] = defaultdict(list)
+    table = load_table()
+    with (data / "data" / "cases.csv").open(encoding="utf-8") as file:
+        cases = [row for row in csv.DictReader(file) if row["use"] == "dev"]
+    for row in cases:
+        stem = data / "data" / row["case"]
+        ct = load(f"{stem}_ct.nii.gz", "image")
+        path = f"{stem}_seg.nii.gz"
+        here = engine.assess_labels(ct, path, ids)
+        if len(here) < 3:
+            continue
+        untouched = [(False, entry.judge_dice, entry.dice) for entry in here.values()]
+        pairs = [p for p in itertools.combinations(here, 2) if not table.may_overlap(*p)]
+        for a, b in some(pairs, rng, most):
+            names = {value: {a: b, b: a}.get(name, name) for value, name in ids.items() if name in here}
+            wrong = engine.assess_labels(ct, path, names)
+            kind = "left for right" if structures.get(a).partner == b else "with another structure"
+            seen[kind] += [*untouched, *((True, wrong[name].judge_dice, wrong[name].dice) for name in (a, b))]
+    lines = ["", "## Names exchanged, on dev scans: AUROC of the predicted Dice", ""]
+    lines += ["| exchanged | wrong masks | the judge alone | with the checks |", "| --- | --- | --- | --- |"]
+    for kind, rows in sorted(seen.items()):
+        wrong_ones = sum(bad for bad, _, _ in rows)
+        alone, checked = (auroc([(row[0], row[i]) for row in rows]) for i in (1, 2))
+        lines.append(f"| {kind} | {wrong_ones} | {alone:.3f} | {checked:.3f} |")
+    return "\n".join(lines) + "\n"
+
+
+def auroc(rows: list[tuple[bool, float]]) -> float:
+    """Share of (wrong, right) pairs of which the wrong one has the lower Dice; ties count half."""
+    bad, good = (np.array([dice for wrong, dice in rows if wrong is which]) for which in (True, False))
+    low, equal = (bad[:, None] < good[None]).mean(), (bad[:, None] == good[None]).mean()
+    return float(low + equal / 2)
+
+
 def report(
     alarms: dict[str, list[int]],
     seen: dict[tuple[str, bool], list[int]],
@@ -242,10 +287,10 @@ def report(
     bodies: list[Body],
 ) -> str:
     """Tables."""
-    lines = [f"Measured {date.today().isoformat()}.", "", "## Untouched label maps", "",
-             "| | scans | masks | masks flagged | share |", "| --- | --- | --- | --- | --- |"]  # fmt: skip
-    for group, (scans, masks, flagged) in alarms.items():
-        lines.append(f"| {group} | {scans} | {masks} | {flagged} | {100 * flagged / max(masks, 1):.2f} % |")
+    lines = [f"Measured {date.today().isoformat()} on {machine()}.", "", "## Untouched label maps", ""]
+    lines += ["| | scans | masks | flagged | share | of them certain |", "| --- | --- | --- | --- | --- | --- |"]
+    for group, (scans, masks, flagged, sure) in alarms.items():
+        lines.append(f"| {group} | {scans} | {masks} | {flagged} | {100 * flagged / max(masks, 1):.2f} % | {sure} |")
     lines += ["", *told]
     for large in (True, False):
         title = "ten structures or more" if large else "three to nine structures"
@@ -264,17 +309,36 @@ def report(
     return "\n".join(lines) + "\n"
 
 
+def machine() -> str:
+    """What it ran on."""
+    return f"{platform.machine()}, {available_threads()} CPUs, Python {platform.python_version()}"
+
+
 def cost(table: Table, bodies: list[Body]) -> list[str]:
-    """Time of the checks on the fullest scan."""
+    """Time of the checks on the fullest scan, and of the pass over a large label map of as many structures."""
     fullest = max(bodies, key=lambda body: len(body.scene.parts) if body.source != "atlas" else 0)
-    times = []
+    checks, passes = [], []
+    rng = np.random.default_rng(0)
+    coarse = rng.integers(0, 101, (15, 20, 20)).astype(np.uint8)
+    coarse[rng.random(coarse.shape) < 0.5] = 0
+    array = np.ascontiguousarray(coarse.repeat(20, 0).repeat(26, 1).repeat(26, 2)[:, :512, :512])
+    volume = Volume(array, (1.0, 0.8, 0.8), 1.0, 0.0, None, (0, 1, 2), (False,) * 3)
+    names = dict(enumerate(structures.names()[:100], 1))
     for _ in range(21):
         fresh = Scene({name: replace(part) for name, part in fullest.scene.parts.items()})  # nothing is remembered
         begin = time.perf_counter()
         check(fresh, table)
-        times.append(time.perf_counter() - begin)
+        middle = time.perf_counter()
+        Scene.of_labelmap(volume, names, 2)
+        checks.append(middle - begin)
+        passes.append(time.perf_counter() - middle)
     count = len(fullest.scene.parts)
-    return [f"Checks on {fullest.name} ({count} structures): {1e3 * np.median(times):.1f} ms (median of 21)."]
+    shape = " x ".join(map(str, array.shape))
+    return [
+        f"Checks on {fullest.name} ({count} structures): {1e3 * np.median(checks):.1f} ms, at best "
+        f"{1e3 * min(checks):.1f} ms. Pass over a label map of {shape} voxels and 100 structures, two threads: "
+        f"{1e3 * np.median(passes):.1f} ms, at best {1e3 * min(passes):.1f} ms. (Of 21.)"
+    ]
 
 
 def main() -> None:
@@ -284,9 +348,12 @@ def main() -> None:
     parser.add_argument("-o", "--out", type=Path)
     parser.add_argument("--cache", type=Path, default=Path("atlas_3mm.npz"))
     parser.add_argument("--most", type=int, default=8, help="mix-ups of a kind and scan")
+    parser.add_argument("--judge", type=int, default=0, metavar="N", help="and N exchanges a dev scan for the judge")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     text = run(args.data, args.cache, most=args.most, seed=args.seed)
+    if args.judge:
+        text += judge(args.data, args.judge, args.seed)
     print(text)
     if args.out:
         args.out.write_text(text, encoding="utf-8")

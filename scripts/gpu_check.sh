@@ -13,27 +13,6 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 tests=(tests/test_perturb_cuda.py tests/test_batch_cuda.py)
 
-emulate() {
-  mkdir "$work/objects"
-  cp -r src/segae "$work/segae"
-  rm -f "$work"/segae/_core*.so
-  local flags=(-O1 -g -std=c++17 -fPIC -fvisibility=hidden -ffp-contract=off -Wall -Wextra -Werror
-    -fsanitize=address,undefined -fno-sanitize-recover=all -DSEGAE_WITH_CUDA '-DSEGAE_VERSION="emulated"'
-    -iquote tests/cuda_emulation -Icsrc)
-  local source
-  for source in csrc/*.cpp csrc/*/*.cpp csrc/*/*.cu tests/cuda_emulation/*.cpp; do
-    # shellcheck disable=SC2046 # the includes are several words
-    g++ "${flags[@]}" $(python -m pybind11 --includes) -x c++ -c "$source" -o "$work/objects/${source//\//_}.o"
-  done
-  local suffix
-  suffix=$(python -c 'import sysconfig; print(sysconfig.get_config_var("EXT_SUFFIX"))')
-  g++ -shared -fsanitize=address,undefined "$work"/objects/*.o -o "$work/segae/_core$suffix" -lpthread
-  check_import
-  # numpy and Python keep memory to the end: leaks are not looked for.
-  LD_PRELOAD="$(g++ -print-file-name=libasan.so) $(g++ -print-file-name=libstdc++.so)" ASAN_OPTIONS=detect_leaks=0 \
-    PYTHONPATH="$work" python -m pytest -q "${tests[@]}"
-}
-
 # What is tested must be what was built here: an editable install would come first.
 check_import() {
   local found
@@ -83,5 +62,5 @@ else
   else
     echo "gpu_check: nvcc is not on PATH, so the kernels are not compiled for a GPU either."
   fi
-  emulate
+  scripts/emulated.sh
 fi

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+import segae
 from segae import anatomy
 from segae.anatomy import Scene, Table
 from segae.volume import Volume
@@ -182,6 +183,18 @@ def test_one_label_on_both_kidneys() -> None:
     assert found.certain
 
 
+def test_two_labels_on_one_kidney() -> None:
+    volume = labelled(ORGANS)
+    left, right = ORGANS.index("kidney_left") + 1, ORGANS.index("kidney_right") + 1
+    array = volume.array.copy()
+    places = np.argwhere(array == right)
+    upper = places[places[:, 0] > np.quantile(places[:, 0], 0.6)]
+    array[tuple(upper.T)] = left
+    found = anatomy.check(Scene.of_labelmap(replace(volume, array=array), dict(enumerate(ORGANS, 1)), 1))
+    assert any("two labels on one organ" in finding.detail for finding in found)
+    assert {"kidney_left", "kidney_right"} <= {name for finding in found for name in finding.structures}
+
+
 def test_one_label_on_two_vertebrae() -> None:
     volume = labelled(SPINE)
     array = np.where(volume.array == 4, 3, volume.array).astype(np.uint8)
@@ -218,3 +231,43 @@ def test_a_chest_whose_ribs_are_numbered_one_too_high() -> None:
     assert found.kind == "wrong_level"
     assert found.really == {new: old for old, new in up.items()}
     assert "numbered one too high" in found.detail
+
+
+@pytest.fixture(scope="module")
+def judge() -> segae.Engine:
+    """The model in the package, which knows all structures."""
+    return segae.Engine(device="cpu")
+
+
+@pytest.fixture(scope="module")
+def torso() -> tuple[np.ndarray, Volume]:
+    labels = labelled([*SPINE, *ORGANS])
+    return np.full(labels.array.shape, 40, np.int16), labels
+
+
+def test_a_certain_finding_lowers_the_dice(judge: segae.Engine, torso: tuple[np.ndarray, Volume]) -> None:
+    """What the network said stays in `raw`, and in the slices."""
+    image, labels = torso
+    names = dict(enumerate([*SPINE, *ORGANS], 1))
+    wrong = names | {3: names[4], 4: names[3]}
+    right_way = judge.assess_labels(image, labels.array, names, spacing=labels.spacing_mm)
+    found = judge.assess_labels(image, labels.array, wrong, spacing=labels.spacing_mm)
+    for name in ("vertebrae_T11", "vertebrae_T12"):
+        assert "out_of_order" in [flag.name for flag in found[name].flags]
+        assert found[name].dice <= 0.05
+        assert found[name].raw > 0
+        assert len(found[name].slices) > 0
+    assert found["liver"].dice == right_way["liver"].dice
+    assert not any("out_of_order" in [flag.name for flag in entry.flags] for entry in right_way.values())
+
+
+def test_masks_one_by_one_are_compared_too(judge: segae.Engine, torso: tuple[np.ndarray, Volume]) -> None:
+    image, labels = torso
+    names = dict(enumerate([*SPINE, *ORGANS], 1))
+    wrong = names | {3: names[4], 4: names[3]}
+    masks = {name: (labels.array == value).astype(np.uint8) for value, name in wrong.items()}
+    together = judge.assess_labels(image, labels.array, wrong, spacing=labels.spacing_mm)
+    for entry in judge.assess_masks(image, masks, spacing=labels.spacing_mm):
+        assert isinstance(entry, segae.Assessment)
+        assert entry.flags == together[entry.structure].flags
+        assert entry.dice == pytest.approx(together[entry.structure].dice, abs=1e-6)

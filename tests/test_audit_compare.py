@@ -13,6 +13,7 @@ from audits import failed_row, mask_row, write_audit
 from scipy import stats
 
 from segae import cli
+from segae.assessment import Flag
 from segae.audit.review.compare import best, compare, holm, sign_test
 from segae.errors import AuditError, ParameterError
 
@@ -153,3 +154,13 @@ def test_command_needs_two(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert cli.main(["compare", str(tmp_path)]) == 2
     assert cli.main(["compare", str(tmp_path), str(tmp_path)]) == 1
     assert "holds no results.sqlite" in capsys.readouterr().err
+
+
+def test_contradictions_across_structures_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    flags = (Flag("out_of_order", "T8 and T9 are exchanged."),)
+    rows = [mask_row("one", "vertebrae_T8", 0.05, flags=flags), mask_row("one", "vertebrae_T9", 0.05, flags=flags)]
+    mended = [dataclasses.replace(row, dice=0.9, flags=()) for row in rows]
+    a, b = write_audit(tmp_path / "a", rows), write_audit(tmp_path / "b", mended)
+    assert compare(a, b).contradicted == {"out_of_order": (2, 0)}
+    assert cli.main(["compare", str(a), str(b)]) == 0
+    assert "out_of_order" in capsys.readouterr().out

@@ -20,7 +20,10 @@ from segae.errors import AuditError
 distributed = pytest.importorskip("distributed", exc_type=ImportError)
 
 # Dask's own event loops and sockets are closed by its collector, late.
-pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"),
+]
 
 
 @pytest.fixture(scope="module")

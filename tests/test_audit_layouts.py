@@ -290,6 +290,7 @@ def test_folders_that_cannot_be_listed(tmp_path: Path, monkeypatch: pytest.Monke
     assert found.problems == [f"{tmp_path}/s1: Permission denied"]
 
 
+@pytest.mark.slow
 def test_ten_thousand_cases_in_one_folder(tmp_path: Path) -> None:
     """Names only: no file is opened or asked for its state."""
     (tmp_path / "imagesTr").mkdir()

@@ -18,7 +18,10 @@ from segae import audit
 from segae.audit.results import MaskRow
 from segae.errors import AuditError, ModelFileError
 
-pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at processes in /proc")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at processes in /proc"),
+]
 
 # An audit that says which cases it has done, and stops after one until it is killed.
 RUN = """

@@ -23,6 +23,7 @@ from audits import failed_row, flags, mask_row, write_audit
 from PIL import Image
 
 import segae
+from segae.assessment import Flag
 from segae.audit.report import contours, page, pictures
 from segae.audit.report.page import write_report
 from segae.audit.results import MaskRow
@@ -335,6 +336,7 @@ def small_page(tmp_path: Path) -> Path:
     return write_report(write_audit(tmp_path / "out", rows), budget=20, pictures=0)
 
 
+@pytest.mark.slow
 def test_keys_decide_and_go_on(small_page: Path) -> None:
     found = _in_browser(
         small_page,
@@ -352,6 +354,7 @@ def test_keys_decide_and_go_on(small_page: Path) -> None:
     assert found["view"] == "#review"
 
 
+@pytest.mark.slow
 def test_decisions_outlive_the_page_and_reach_the_audit(small_page: Path) -> None:
     exported = _in_browser(
         small_page,
@@ -381,6 +384,7 @@ def test_decisions_outlive_the_page_and_reach_the_audit(small_page: Path) -> Non
     assert _in_browser(again, 'result($("#progress-text").textContent)') == "2 of 20 reviewed"
 
 
+@pytest.mark.slow
 def test_filters_and_sorting(small_page: Path) -> None:
     found = _in_browser(
         small_page,
@@ -410,6 +414,7 @@ def test_filters_and_sorting(small_page: Path) -> None:
     assert found["sorted"] == "descending"
 
 
+@pytest.mark.slow
 def test_the_overview_counts_and_leads_to_the_masks(small_page: Path) -> None:
     found = _in_browser(
         small_page,
@@ -434,6 +439,7 @@ def test_the_overview_counts_and_leads_to_the_masks(small_page: Path) -> None:
     assert found["view"] == "#review"
 
 
+@pytest.mark.slow
 def test_pictures_are_shown_with_outlines_that_can_be_taken_away(
     tmp_path: Path, tiny_model: Path, scan: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -464,6 +470,7 @@ def test_pictures_are_shown_with_outlines_that_can_be_taken_away(
         assert found["circles"] > 2
 
 
+@pytest.mark.slow
 def test_nothing_of_a_file_name_runs(tmp_path: Path) -> None:
     row = mask_row(NASTY, "liver", 0.2, source=NASTY, name=NASTY, error=NASTY, image=NASTY)
     page = write_report(write_audit(tmp_path / "out", [row], dataset=f"/{NASTY}"), pictures=0)
@@ -475,6 +482,7 @@ def test_nothing_of_a_file_name_runs(tmp_path: Path) -> None:
     assert found[2] >= 3  # shown as text
 
 
+@pytest.mark.slow
 def test_twenty_thousand_masks_are_filtered_while_one_types(tmp_path: Path) -> None:
     rows = audits.cohort(segae.structures.names()[:100], 200)
     page = write_report(write_audit(tmp_path / "out", rows), pictures=0)
@@ -508,3 +516,27 @@ def test_twenty_thousand_masks_are_filtered_while_one_types(tmp_path: Path) -> N
     # Some 20 ms on an idle machine; a loaded one is given room.
     assert max(*found["filter"], *found["sort"], found["scroll"], found["next"]) < 2000
     assert found["load"] < 20000
+
+
+def test_a_contradiction_is_shown_on_the_whole_scan(engine: segae.Engine, scan: Callable[..., Path]) -> None:
+    """Beside the three planes of the mask, one with all organs, those concerned marked."""
+    folder = scan()
+    said = (Flag("side_swapped", "Left kidney and right kidney are exchanged."),)
+    rows = []
+    for structure, seen in (("kidney_left", said), ("kidney_right", said), ("liver", ())):
+        found = engine.assess(
+            str(folder / "ct.nii.gz"), str(folder / "segmentations" / f"{structure}.nii.gz"), structure
+        )
+        rows.append(_row(folder, structure, flags=seen, centroid_mm=found.centroid_mm))
+    (picture,) = pictures.draw_case(engine, [(rows[0], "side_swapped")], rows)
+    assert isinstance(picture, pictures.Picture)
+    whole = picture.planes[3]
+    assert whole.name == "coronal"
+    assert {text: concerned for _, _, text, concerned in whole.marks} == {
+        "left kidney": True, "right kidney": True, "liver": False,
+    }  # fmt: skip
+    x = {text: x for x, _, text, _ in whole.marks}
+    assert x["left kidney"] > x["right kidney"]  # the patient's left lies on the right of a coronal picture
+    (plain,) = pictures.draw_case(engine, [(rows[0], "too_large")], rows)
+    assert isinstance(plain, pictures.Picture)
+    assert len(plain.planes) == 3

@@ -269,6 +269,7 @@ class Scored:
         return float(self.engine.score_batch(image, mask, NAMES[i], spacing=SPACING)[0])
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork.*:DeprecationWarning")
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_data_loader_workers(method: str, engine: segae.Engine) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 import subprocess
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ pytestmark = pytest.mark.skipif(not (ROOT / "src" / "segae").is_dir(), reason="n
 
 # Rows of the map: a module imports from its own row and from rows above it. Longest prefix wins.
 LAYERS = [
-    "errors threads cuda_driver json_value",
+    "errors arguments threads cuda_driver json_value",
     "_core structures recipe assessment frame grids foreign readers volume device session slices batch picture "
     "vocabularies label_names parts content whole_numbers masks gaps label_scan hu_range warn reference",
     "judging flags anatomy assembly",
@@ -27,7 +28,7 @@ LAYERS = [
     "api",
     "demo doctor datasets",
     "audit train",
-    "cli",
+    "cli __main__",
 ]
 RANK = {name: row for row, names in enumerate(LAYERS) for name in names.split()}
 
@@ -62,16 +63,17 @@ def modules() -> dict[str, Path]:
     return found
 
 
-def imported(path: Path) -> Iterator[str]:
+@functools.cache
+def imported(path: Path) -> tuple[str, ...]:
     """Names that a file imports anywhere, but for what the lazy face of a package shows to type checkers."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    face = path.name == "__init__.py"
-    for node in _walk(tree, skip_typing=face):
+    names: list[str] = []
+    for node in _walk(ast.parse(path.read_text(encoding="utf-8")), skip_typing=path.name == "__init__.py"):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
             assert node.level == 0, f"{path}: imports are absolute"
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            names += [f"{node.module}.{alias.name}" for alias in node.names]
+    return tuple(names)
 
 
 def _walk(node: ast.AST, *, skip_typing: bool) -> Iterator[ast.AST]:
@@ -208,3 +210,18 @@ def test_markdown_is_120_columns_wide() -> None:
                 wide.append(f"{path.relative_to(ROOT)}:{number}")
     still_to_wrap = {"CHANGELOG.md", "CONTRIBUTING.md", "README.md", "docs", "src"}
     assert {line.partition("/")[0].partition(":")[0] for line in wide} <= still_to_wrap
+
+
+def test_the_documented_kinds_are_those_of_the_code() -> None:
+    """docs/perturb.md states every parameter of every kind as the code does."""
+    from segae.perturbation import KINDS
+
+    text = (ROOT / "docs" / "perturb.md").read_text(encoding="utf-8")
+    for kind in KINDS.values():
+        section = re.search(rf"^\*\*{kind.name}\*\*: (.*?)(?=^\*\*\w+\*\*: |\Z)", text, re.DOTALL | re.MULTILINE)
+        assert section is not None, kind.name
+        item = r"^- (?:\*\*)?`(\w+)`(?:\*\*)?: (.*?)(?=^- |^\*\*|^#|\Z)"
+        lines = re.findall(item, section[1], re.DOTALL | re.MULTILINE)
+        assert {name: " ".join(meaning.split()) for name, meaning in lines} == {
+            name: parameter.meaning for name, parameter in kind.parameters.items()
+        }, kind.name

@@ -95,6 +95,7 @@ def blob(rng: np.random.Generator, shape: tuple[int, int, int]) -> np.ndarray:
     return mask & keep if (mask & keep).any() else mask
 
 
+@pytest.mark.slow
 def test_predictions_equal_torch(
     model: Path, published: tuple[Path, Path, PaperJudge], rng: np.random.Generator
 ) -> None:

@@ -41,6 +41,7 @@ def files(tmp_path: Path, image: npt.NDArray[Any], mask: npt.NDArray[Any]) -> Pa
     return tmp_path
 
 
+@pytest.mark.slow
 def test_weigh_pseudo_labels() -> None:
     pytest.importorskip("torch")
     printed = run("weigh_pseudo_labels", "--steps", 2)
@@ -50,12 +51,14 @@ def test_weigh_pseudo_labels() -> None:
     assert predicted[0] == max(predicted)
 
 
+@pytest.mark.slow
 def test_monai_metric() -> None:
     first, second = (eval(line.partition(": ")[2]) for line in run("monai_metric").splitlines() if "epoch" in line)
     assert list(first) == list(demo.STRUCTURES)
     assert np.mean(list(first.values())) < np.mean(list(second.values()))
 
 
+@pytest.mark.slow
 def test_next_to_annotate(files: Path) -> None:
     order = re.findall(r"(?:nan|\d\.\d\d)  (\w+)", run("next_to_annotate"))
     assert order[0] == "missing"

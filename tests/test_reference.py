@@ -14,6 +14,7 @@ import pytest
 import tiny_models
 
 import segae
+from segae.cli import main
 from segae.errors import GridMismatchError, ModelFileError, ParameterError, VolumeError
 from segae.reference import network
 from segae.reference.comparison import ReferenceComparison
@@ -251,6 +252,23 @@ def test_auto_is_for_the_judge_in_the_package(
 def test_a_file_that_is_no_reference_network(tiny_model: Path) -> None:
     with pytest.raises(ModelFileError, match="no reference network"):
         ReferenceNetwork(tiny_model, "cpu")
+
+
+@pytest.mark.usefixtures("built_in")
+def test_expect_writes_what_the_network_sees(
+    quiet_image: phantom.Array, labels: phantom.Array, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ct = _save(quiet_image, tmp_path / "ct.nii.gz")
+    assert main(["expect", str(ct), "-o", str(tmp_path / "out.nii.gz"), "--device", "cpu"]) == 0
+    written = nib.load(tmp_path / "out.nii.gz")
+    assert np.allclose(written.affine, AFFINE)
+    expected = np.asarray(written.dataobj).transpose(2, 1, 0)
+    liver = expected == segae.structures.get("liver").id
+    assert segae.measure(liver, labels == 1, spacing=SPACING).dice > 0.8
+    assert not (expected == segae.structures.get("kidney_right").id).any()
+    told = capsys.readouterr().out
+    assert "liver" in told
+    assert "for comparison only" in told
 
 
 # ----------------------------------------------------------------------------------------- weighing

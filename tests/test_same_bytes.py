@@ -14,6 +14,7 @@ HERE = ROOT / "tests" / "same_bytes"
 COMPILER = shutil.which("g++") or shutil.which("clang++")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32" or COMPILER is None, reason="needs g++ or clang++")
 @pytest.mark.parametrize("level", ["-O0", "-O3"])
 def test_optimisation_and_threads_change_no_byte(level, tmp_path):

@@ -170,6 +170,7 @@ def test_scale_of_a_mask(
     assert engine.score(nifti(image), tmp_path / "mask.nii", "liver") == pytest.approx(score, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_48_axis_orders(engine: segae.Engine, image: Array, mask: Array) -> None:
     """The same scan and the same anatomy, however stored: the same score, and places in the array as given."""
     reference = engine.assess(image, mask, "liver", spacing=phantom.SPACING_MM)
@@ -278,6 +279,7 @@ print(status("VmHWM") - before - inputs_mb)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="reads /proc/self/status")
 @pytest.mark.parametrize("kind", ["array", "nii.gz"])
 def test_peak_memory(kind: str, tmp_path: Path, tiny_model: Path) -> None:

@@ -22,6 +22,7 @@ from segae.label_scan import LabelScan
 from segae.recipe import Recipe
 from segae.session import Session
 from segae.slices import cut, plan_slices
+from segae.threads import available_threads
 from segae.train import data
 from segae.train.data import LabelledScan
 from segae.train.spoil import LOCAL_KINDS, Bool, spoil, target_of
@@ -51,7 +52,7 @@ def redraw_cases(model: Path, folder: Path, out: Path, uses: tuple[str, ...] = (
         Cases to draw.
     """
     out.mkdir(parents=True, exist_ok=True)
-    session = Session(model, "auto", None)
+    session = Session(model, "auto", available_threads())
     for case in tqdm(data.cases(folder, *uses), desc="redraw", unit="case"):
         goal = out / f"{case.name}_pred_{model.stem}.nii.gz"
         if not goal.exists():

@@ -42,6 +42,7 @@ def some() -> scans.Scans:
     return scans.Scans([_scan(i, known=3 + i % 3) for i in range(5)], [_scan(9)])
 
 
+@pytest.mark.slow
 def test_grid_is_centred_on_the_body_and_keeps_labels_with_their_voxels():
     labels = np.zeros((8, 40, 40), np.uint8)
     labels[2:6, 10:20, 12:22] = 7
@@ -58,6 +59,7 @@ def test_grid_is_centred_on_the_body_and_keeps_labels_with_their_voxels():
     assert found.truth[1].sum() == 4 * 5 * 5
 
 
+@pytest.mark.slow
 def test_a_torn_line_is_no_run(tmp_path: Path):
     file = tmp_path / "runs.jsonl"
     kept = record.Record(file, ("seed", "method"))
@@ -72,6 +74,7 @@ def test_a_torn_line_is_no_run(tmp_path: Path):
     assert table[2:] == ["| a | 0.500 ± 0.000 | 0.700 ± 0.000 |", "| b | - | - |"]
 
 
+@pytest.mark.slow
 def test_the_better_half_of_every_structure_is_kept():
     ratings = np.array([[0.1, 0.9], [0.5, np.nan], [0.8, 0.2], [0.9, 0.3]])
     found = np.array([[True, True], [True, True], [True, False], [False, True]])
@@ -79,6 +82,7 @@ def test_the_better_half_of_every_structure_is_kept():
     assert kept.tolist() == [[False, True], [True, False], [True, False], [False, False]]
 
 
+@pytest.mark.slow
 def test_ratings_follow_what_they_are_made_of(some: scans.Scans, judge: segae.Engine):
     net = network.StudyNet(8)
     torch.nn.init.normal_(net.out.weight)
@@ -100,6 +104,7 @@ def test_ratings_follow_what_they_are_made_of(some: scans.Scans, judge: segae.En
     assert (network.probabilities(net, scan) == network.probabilities(net, scan)).all(), "and off again"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("run", "name"), [(active.run_active, "active"), (semi.run_semi, "semi")])
 def test_a_killed_study_goes_on(run, name, some, judge, tmp_path, monkeypatch):
     """After a kill only what is missing is run, with the same result as in one go."""
@@ -121,6 +126,7 @@ def test_a_killed_study_goes_on(run, name, some, judge, tmp_path, monkeypatch):
     assert run(some, TINY, judge, tmp_path, "cpu") == again
 
 
+@pytest.mark.slow
 def test_active_asks_for_the_worst(some, judge, tmp_path):
     active.run_active(some, TINY, judge, tmp_path, "cpu")
     runs = [json.loads(line) for line in (tmp_path / "active.jsonl").read_text().splitlines()]
@@ -133,6 +139,7 @@ def test_active_asks_for_the_worst(some, judge, tmp_path):
         assert run["next"][: len(run["labelled"])] == run["labelled"]
 
 
+@pytest.mark.slow
 def test_cost_is_measured_in_processes_of_their_own(monkeypatch):
     tiny = cost.Setting((16, 48, 32), (16, 24, 32), (2, 4), passes=2, repeats=1)
     assert len(cost.patches(tiny)) == 2
@@ -145,6 +152,7 @@ def test_cost_is_measured_in_processes_of_their_own(monkeypatch):
         cost.run_cost("default", "small", "cuda", 1)
 
 
+@pytest.mark.slow
 def test_command_names_what_is_missing(tmp_path, monkeypatch, capsys):
     monkeypatch.delenv("SEGAE_DATA", raising=False)
     assert main(["study", "active", "--work", str(tmp_path)]) == 2

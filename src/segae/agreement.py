@@ -10,9 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from segae import _core
+from segae.arguments import number
 from segae.errors import ParameterError
 from segae.masks import label_of_mask, read_mask
-from segae.threads import available_threads, checked_threads
+from segae.threads import thread_count
 from segae.volume import load_masks
 from segae.warn import warn_assumed
 
@@ -80,9 +81,9 @@ def measure(
     Definitions as in Metrics Reloaded (Maier-Hein et al., Nature Methods 2024): a border voxel has a face neighbour
     outside the mask, distances are between voxel centres.
     """
-    if not 0 <= tolerance_mm < float("inf"):
+    if not 0 <= number(tolerance_mm, "tolerance_mm") < float("inf"):
         raise ParameterError(f"tolerance_mm: expected a number of at least 0, got {tolerance_mm!r}.")
-    workers = checked_threads(threads) or available_threads()
+    workers = thread_count(threads)
     truth_volume, given = load_masks(truth, mask, affine=affine, spacing=spacing, axes=axes)
     warn_assumed([truth_volume, given])
     given, scans = read_mask(given, "mask", workers)

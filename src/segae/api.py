@@ -3,19 +3,49 @@
 from __future__ import annotations
 
 import os
+import threading
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 
 import numpy.typing as npt
 
 from segae.assessment import Assessment, Assessments
 from segae.engine import Engine
+from segae.session import find_model
+
+_MOST_ENGINES = 4
+_engines: OrderedDict[tuple[str, int, int, str], Engine] = OrderedDict()
+_lock = threading.Lock()
 
 
-@lru_cache(maxsize=4)
-def _engine(model: str, device: str) -> Engine:
-    """Engines that the functions below opened: loading a model for every mask would cost more than the mask."""
-    return Engine(model, device)
+def _engine(model: str | os.PathLike[str], device: str) -> Engine:
+    """Open an engine, or take the one that an earlier call opened: loading a model costs more than judging a mask.
+
+    A file is told by its absolute path, time and size, so that neither another working directory nor a file that was
+    written anew is answered by an old model. Calls that come at once open one engine.
+    """
+    if not isinstance(device, str):
+        return Engine(model, device)  # which says what a device is
+    path = find_model(model)
+    state = path.stat()
+    key = (str(path), state.st_mtime_ns, state.st_size, device)
+    with _lock:
+        if key not in _engines:
+            while len(_engines) >= _MOST_ENGINES:
+                _engines.popitem(last=False)
+            _engines[key] = Engine(model, device)
+        _engines.move_to_end(key)
+        return _engines[key]
+
+
+def _after_fork() -> None:
+    """A child takes a fresh lock: the parent's may have been held by a thread that the child does not have."""
+    global _lock  # noqa: PLW0603
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def score(
@@ -70,7 +100,7 @@ def score(
     OrientationWarning
         When a file does not say which way its axes run.
     """
-    engine = _engine(os.fspath(model), device)
+    engine = _engine(model, device)
     return engine.score(image, mask, structure, affine=affine, spacing=spacing, axes=axes, label=label)
 
 
@@ -106,7 +136,7 @@ def assess(
     ------
     VolumeError, GridMismatchError, UnknownStructureError, ParameterError, DeviceError, ModelFileError
     """
-    engine = _engine(os.fspath(model), device)
+    engine = _engine(model, device)
     return engine.assess(
         image,
         mask,
@@ -156,7 +186,7 @@ def assess_labels(
     ------
     VolumeError, GridMismatchError, UnknownStructureError, ParameterError, DeviceError, ModelFileError
     """
-    engine = _engine(os.fspath(model), device)
+    engine = _engine(model, device)
     return engine.assess_labels(
         image,
         labelmap,

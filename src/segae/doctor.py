@@ -10,6 +10,7 @@ from segae import _core
 from segae.cuda_driver import cuda_driver_devices
 from segae.errors import DeviceError, SegaeError
 from segae.session import Session, runtime_providers
+from segae.threads import available_threads
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ def _kernels() -> Finding:
 
 def _device(device: str) -> Finding:
     try:
-        session = Session("default", device, None)
+        session = Session("default", device, available_threads())
     except SegaeError as error:
         return Finding(f"default model on {device}", str(error), good=False)
     card = session.card

@@ -22,12 +22,13 @@ from segae.errors import ParameterError, SegaeError
 from segae.judging import Task, check_places, judge, plan
 from segae.masks import label_of_mask, read_labelmap, read_mask, read_masks
 from segae.reference import resolve
+from segae.reference.builtin import BuiltInReference
 from segae.reference.given import check_not_the_mask
 from segae.reference.opinion import Looked, SecondOpinion
 from segae.reference.resolve import ReferenceRequest
 from segae.session import Session, model_path
 from segae.structures import Structure
-from segae.threads import checked_threads, run_all
+from segae.threads import run_all, thread_count
 from segae.volume import Volume, load, load_pair
 
 _log = logging.getLogger("segae")
@@ -56,7 +57,7 @@ class Engine:
     def __init__(
         self, model: str | os.PathLike[str] = "default", device: str = "auto", threads: int | None = None
     ) -> None:
-        self._session = Session(model, device, checked_threads(threads))
+        self._session = Session(model, device, thread_count(threads))
 
     @property
     def device(self) -> str:
@@ -457,6 +458,23 @@ class Engine:
         for i, task, verdict in zip(filled, tasks, judge(tasks, self._session), strict=True):
             scores[i] = predicted_dice(task, verdict, self._session.card)
         return in_type_of(scores if named is None else scores.reshape(-1, columns), masks)
+
+    def built_in_reference(self, image: Volume, wanted: str = "auto") -> BuiltInReference | None:
+        """What the network in the package makes of an image, for several calls to share as their `reference`.
+
+        Parameters
+        ----------
+        image : Volume
+            As `segae.volume.load` reads it, in host memory.
+        wanted : "auto" or "built-in"
+            As in `assess`; None comes back where "auto" finds that it cannot help.
+
+        Raises
+        ------
+        ModelFileError, DeviceError
+        """
+        opinion = self._built_in(ReferenceRequest(wanted), image, flags.probe_image(image))
+        return None if opinion is None else cast("BuiltInReference", opinion.reference)
 
     def _built_in(self, request: ReferenceRequest, image: Volume, probe: flags.ImageProbe) -> SecondOpinion | None:
         return resolve.built_in(

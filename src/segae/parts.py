@@ -41,11 +41,16 @@ class Found:
     unnamed: dict[int, int] = field(default_factory=dict)
 
 
-def assess_parts(engine: Engine, image: Volume, labelmap: Volume, parts: Sequence[Part]) -> Found:
+def assess_parts(
+    engine: Engine, image: Volume, labelmap: Volume, parts: Sequence[Part], reference: object | None = "auto"
+) -> Found:
     """Assess parts: in one pass those that are a value of their own, and by a mask each those that are several.
 
-    A structure that cannot be assessed does not take the others with it.
+    A structure that cannot be assessed does not take the others with it. `reference` is as in `Engine.assess_labels`;
+    one that is read or drawn already is shared by all parts.
     """
+    if isinstance(reference, str):
+        reference = engine.built_in_reference(image, reference)
     singles: dict[int, Part] = {}
     unions: list[Part] = []
     for part in dict.fromkeys(parts):
@@ -54,7 +59,7 @@ def assess_parts(engine: Engine, image: Volume, labelmap: Volume, parts: Sequenc
             singles[part.values[0]] = part
         else:
             unions.append(part)
-    found = _assess_singles(engine, image, labelmap, singles)
+    found = _assess_singles(engine, image, labelmap, singles, reference)
     if unions:
         try:
             labelmap, _ = read_labelmap(labelmap, "labelmap", 1)
@@ -63,7 +68,7 @@ def assess_parts(engine: Engine, image: Volume, labelmap: Volume, parts: Sequenc
             return found
     for part in unions:
         union = replace(labelmap, array=np.isin(labelmap.array, part.values))
-        (entry,) = engine.assess_masks(image, [(part.structure, union)], on_error="return")
+        (entry,) = engine.assess_masks(image, [(part.structure, union)], on_error="return", reference=reference)
         absent = isinstance(entry, Assessment) and entry.bbox is None
         found.entries[part] = None if absent else entry
         for value in part.values:
@@ -71,15 +76,18 @@ def assess_parts(engine: Engine, image: Volume, labelmap: Volume, parts: Sequenc
     return found
 
 
-def _assess_singles(engine: Engine, image: Volume, labelmap: Volume, singles: dict[int, Part]) -> Found:
+def _assess_singles(
+    engine: Engine, image: Volume, labelmap: Volume, singles: dict[int, Part], reference: object | None
+) -> Found:
     try:
-        assessed = engine.assess_labels(image, labelmap, {value: part.structure for value, part in singles.items()})
+        named = {value: part.structure for value, part in singles.items()}
+        assessed = engine.assess_labels(image, labelmap, named, reference=reference)
     except SegaeError as error:
         if len(singles) <= 1:
             return Found(dict.fromkeys(singles.values(), error))
         found = Found()
         for value, part in singles.items():  # one may be to blame, such as one that the model does not know
-            alone = _assess_singles(engine, image, labelmap, {value: part})
+            alone = _assess_singles(engine, image, labelmap, {value: part}, reference)
             found.entries |= alone.entries
             found.unnamed |= alone.unnamed
         found.unnamed = {value: voxels for value, voxels in found.unnamed.items() if value not in singles}

@@ -14,9 +14,8 @@ import numpy.typing as npt
 
 from segae import _core
 from segae.cuda_driver import cuda_driver_devices, cuda_driver_version
-from segae.errors import DeviceError, ModelFileError
+from segae.errors import DeviceError, ModelFileError, ParameterError
 from segae.recipe import METADATA_KEY, ModelCard
-from segae.threads import available_threads
 
 # Most slices that a CPU thread judges at once: more gain nothing, and activations stay in the tens of megabytes.
 _CHUNK = 16
@@ -45,8 +44,8 @@ class Session:
         A file with segae's metadata.
     device : str
         "auto", "cpu", "cuda" or "cuda:N" ("gpu" says the same).
-    threads : int or None
-        How many may cut and judge slices at once on the CPU; None takes all that this process may use.
+    threads : int
+        How many may cut and judge slices at once on the CPU.
 
     Raises
     ------
@@ -56,9 +55,9 @@ class Session:
         When a device is named and cannot be had.
     """
 
-    def __init__(self, model: str | os.PathLike[str], device: str, threads: int | None) -> None:
+    def __init__(self, model: str | os.PathLike[str], device: str, threads: int) -> None:
         self.path = model_path(model)
-        self.threads = threads or available_threads()
+        self.threads = threads
         self._wanted = _parse_device(device)
         self._lock, self._stream_lock = threading.Lock(), threading.Lock()
         self._open()
@@ -227,21 +226,39 @@ def _padded(values: npt.NDArray[Any], size: int) -> npt.NDArray[Any]:
 
 
 def model_path(model: str | os.PathLike[str]) -> Path:
-    """Path of a model file: "default" is the one in the package.
+    """Path of a model file whose checksum, if it is one of the package, is right.
 
     Raises
     ------
     ModelFileError
         When there is no such file, or a packaged one differs from its known checksum.
+    ParameterError
+        When it is no path.
     """
-    # Absolute, so that an engine unpickled in another working directory finds it.
-    path = _MODELS / "default.onnx" if model == "default" else Path(model).absolute()
-    if not path.is_file():
-        raise ModelFileError(f'model: no such file: {path}. Pass a path to an .onnx file, or "default".')
+    path = find_model(model)
     if path.parent == _MODELS:
         known = {name: digest for digest, name in map(str.split, _CHECKSUMS.read_text().splitlines())}
         if known.get(path.name) != hashlib.sha256(path.read_bytes()).hexdigest():
             raise ModelFileError(f"model: {path} differs from its checksum. Install segae again.")
+    return path
+
+
+def find_model(model: str | os.PathLike[str]) -> Path:
+    """Absolute path of a model file: "default" is the one in the package.
+
+    Raises
+    ------
+    ModelFileError
+        When there is no such file.
+    ParameterError
+        When it is no path.
+    """
+    if not isinstance(model, (str, os.PathLike)):
+        raise ParameterError(f'model: expected "default" or the path of an .onnx file, got {model!r}.')
+    # Absolute, so that an engine unpickled in another working directory finds it.
+    path = _MODELS / "default.onnx" if model == "default" else Path(model).absolute()
+    if not path.is_file():
+        raise ModelFileError(f'model: no such file: {path}. Pass a path to an .onnx file, or "default".')
     return path
 
 
@@ -275,7 +292,9 @@ def _import_runtime() -> Any:
 
 
 def _parse_device(device: str) -> str:
-    text = str(device).lower().replace("gpu", "cuda")
+    if not isinstance(device, str):
+        raise DeviceError(f'device: expected "auto", "cpu", "cuda" or "cuda:N", got {device!r}.')
+    text = device.lower().replace("gpu", "cuda")
     kind, _, number = text.partition(":")
     if kind not in ("auto", "cpu", "cuda") or (number and (kind != "cuda" or not number.isdigit())):
         raise DeviceError(f'device: expected "auto", "cpu", "cuda" or "cuda:N", got {device!r}.')

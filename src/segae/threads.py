@@ -3,38 +3,19 @@
 from __future__ import annotations
 
 import math
-import operator
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+from segae.arguments import whole_number
 from segae.errors import ParameterError
 
 T = TypeVar("T")
 
 _CGROUPS = Path("/sys/fs/cgroup")
 _OWN_CGROUPS = Path("/proc/self/cgroup")
-
-
-def checked_threads(threads: int | None) -> int | None:
-    """The number that the caller asked for, or None.
-
-    Raises
-    ------
-    ParameterError
-        When it is no positive integer.
-    """
-    if threads is None:
-        return None
-    try:
-        number = operator.index(threads)
-    except TypeError as error:
-        raise ParameterError(f"threads: expected a positive integer or None, got {threads!r}.") from error
-    if number < 1:
-        raise ParameterError(f"threads: expected a positive number or None, got {threads!r}.")
-    return number
 
 
 def available_threads() -> int:
@@ -76,6 +57,22 @@ def _text(path: Path) -> str:
         return path.read_text()
     except (OSError, ValueError):
         return ""
+
+
+def thread_count(threads: object) -> int:
+    """Return the number of threads that a caller asked for, or all that the process may use for None.
+
+    Raises
+    ------
+    ParameterError
+        When it is no whole number, or below 1.
+    """
+    if threads is None:
+        return available_threads()
+    count = whole_number(threads, "threads")
+    if count < 1:
+        raise ParameterError(f"threads: expected a positive number or None, got {threads!r}.")
+    return count
 
 
 def run_all(jobs: Sequence[Callable[[], T]], threads: int) -> list[T]:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+#: What may be wrong across structures, gravest first. `situs_inversus` is no mistake.
+KINDS = ("side_swapped", "out_of_order", "wrong_level", "misplaced", "merged", "overlaps", "missing_part")
+
 
 @dataclass(frozen=True)
 class Ceiling:
@@ -27,7 +30,7 @@ class Finding:
     Attributes
     ----------
     kind : str
-        out_of_order, wrong_level, side_swapped, overlaps, missing_part, merged, misplaced or situs_inversus.
+        One of `KINDS`, or situs_inversus.
     detail : str
         One sentence that says what was seen.
     structures : tuple of str

@@ -17,6 +17,8 @@ Float64 = npt.NDArray[np.float64]
 # Squared spreads of place and size: from where on a mask is looked into; by how much another name must explain it
 # better, while it leaves less than the third; and from where on a place alone is told without an explanation.
 _LOOK, _BETTER, _FITS, _ODD = 6.0, 9.0, 20.0, 45.0
+# By that much better, and the finding is certain where enough others agree.
+_SURE = 16.0
 # Lengths along three axes and the volume say in part the same; unusual organs count no more than the second.
 _SIZE_SHARE, _MOST_FOR_SIZE = 0.6, 14.0
 _VOLUME_SD, _LEAST_MM = 0.6, 2.0
@@ -108,12 +110,15 @@ class _Looker:
         if best is None:
             return None
         other = best[1]
+        # Lobes of a lung, chambers of the heart, vessels: parts of one thing.
+        shared = (self._table.holders(name) & self._table.holders(other)) - self._table.holds_all
+        related = bool(shared) or known(name).group == known(other).group == "vessel"
         return Finding(
-            "misplaced",
+            "out_of_order" if related else "misplaced",
             f"{spoken(name).capitalize()} and {spoken(other)} are exchanged: each lies where the other should.",
             (name, other),
             {name: other, other: name},
-            certain=len(self._consensus.names) >= _ENOUGH,
+            certain=len(self._consensus.names) >= _ENOUGH and best[0] > _SURE,
             ceiling=WRONG_NAME,
         )
 
@@ -143,7 +148,7 @@ class _Looker:
             f"{spoken(name).capitalize()} lies where {spoken(other)} should, which has no label.",
             (name,),
             {name: other},
-            certain=len(self._consensus.names) > _FEW,
+            certain=len(self._consensus.names) > _FEW and float(fits[0] - fits[best]) > _SURE,
             ceiling=WRONG_NAME,
         )
 

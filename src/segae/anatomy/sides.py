@@ -9,8 +9,6 @@ from segae.anatomy.parts import Part, Scene
 from segae.anatomy.places import Consensus
 from segae.anatomy.table import Table, known
 
-# A pair tells sides when its distance is that many times its spread, and so large.
-_CLEAR_SDS, _CLEAR_MM = 2.5, 15.0
 # Of its usual distance, how far a pair must lie the other way round.
 _EXCHANGED = -0.25
 # An organ without partner that tells sides lies so far from the middle, one that tells the middle so near.
@@ -32,10 +30,9 @@ def check_sides(scene: Scene, consensus: Consensus, table: Table) -> list[Findin
     parts = scene.parts
     right_way, exchanged = [], []
     for pair, fact in table.pairs.items():
-        usual, spread = fact.mean[2], fact.sd[2]
-        if pair[0] not in parts or pair[1] not in parts or usual < max(_CLEAR_MM, _CLEAR_SDS * spread):
+        if pair[0] not in parts or pair[1] not in parts or not fact.tells_sides:
             continue
-        share = (parts[pair[0]].middle[2] - parts[pair[1]].middle[2]) / usual
+        share = (parts[pair[0]].middle[2] - parts[pair[1]].middle[2]) / fact.mean[2]
         if share < _EXCHANGED and _both_across(pair, parts, consensus):
             exchanged.append(pair)
         elif share > -_EXCHANGED:

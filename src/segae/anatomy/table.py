@@ -32,6 +32,8 @@ from segae import structures
 
 Float64 = npt.NDArray[np.float64]
 
+_CLEAR_SDS, _CLEAR_MM = 2.5, 15.0
+
 COLUMNS = ("kind", "structure", "other", "x_mm", "y_mm", "z_mm", "x_sd", "y_sd", "z_sd", "value", "n", "source")
 
 
@@ -49,6 +51,11 @@ class Fact:
         """How far another body may lie off: people differ, and the mean of few is not known well."""
         spread: Float64 = self.sd * np.sqrt(1 + 1 / self.n)
         return spread
+
+    @property
+    def tells_sides(self) -> bool:
+        """Of a pair: whether the two lie so far apart, against their spread, that they tell left from right."""
+        return bool(self.mean[2] > max(_CLEAR_MM, _CLEAR_SDS * self.sd[2]))
 
 
 @dataclass(frozen=True)

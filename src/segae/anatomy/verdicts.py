@@ -12,8 +12,8 @@ from segae.assessment import Assessment, Flag
 def add_findings(assessments: Sequence[Assessment], findings: Sequence[Finding]) -> list[Assessment]:
     """Give each mask the flags that concern it, and let its Dice fall where a finding is certain.
 
-    `dice`, `precision` and `recall` fall to what such a mistake leaves at most (`Finding.ceiling`); `raw` and the
-    slices stay what the network said.
+    `dice`, `precision` and `recall` fall to what such a mistake leaves at most (`Finding.ceiling`); `raw`,
+    `judge_dice` and the slices stay what the network said.
 
     Parameters
     ----------
@@ -40,4 +40,7 @@ def _with(assessment: Assessment, findings: Sequence[Finding]) -> Assessment:
             dice = min(dice, finding.ceiling.dice)
             precision = min(precision, finding.ceiling.precision)
             recall = min(recall, finding.ceiling.recall)
-    return replace(assessment, flags=flags, dice=dice, precision=precision, recall=recall)
+    interval = assessment.dice_interval
+    if interval is not None:
+        interval = (min(interval[0], dice), min(interval[1], dice))
+    return replace(assessment, flags=flags, dice=dice, precision=precision, recall=recall, dice_interval=interval)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,26 @@ import numpy.typing as npt
 from segae.assessment import Flag, SliceScore
 
 Box = tuple[tuple[int, int], ...]
+
+
+# Fields of `MaskRow` that are numbers, nan where there is none.
+NUMBERS = (
+    "dice",
+    "precision",
+    "recall",
+    "raw",
+    "volume_ml",
+    "seconds",
+    "judge_dice",
+    "reference_dice",
+    "reference_precision",
+    "reference_recall",
+    "reference_nsd",
+    "reference_ml",
+    "reference_reliability",
+    "dice_low",
+    "dice_high",
+)
 
 
 @dataclass(frozen=True, slots=True)  # there may be half a million
@@ -50,6 +71,21 @@ class MaskRow:
     model_sha256 : str
     error : str or None
         Why the mask could not be scored.
+    judge_dice : float
+        What the judge alone predicts; `dice` differs from it where a reference was heard.
+    reference_source : "given", "built-in" or ""
+        Whose masks it was compared with; "" where they hold nothing of the structure, or there are none.
+    reference_dice, reference_precision, reference_recall, reference_nsd, reference_ml : float
+        As in `segae.reference.comparison.ReferenceComparison`; nan without a reference.
+    reference_reliability : float
+        Dice that the reference reaches for the structure as a rule, as the whole audit shows it; 0 where it is not
+        heard.
+    reference_mask : str
+        Absolute path of a given reference's mask or labelmap; "" where there is none.
+    reference_labels : tuple of int
+        Its values that make up the structure; empty for a file that holds nothing but 0 and 1.
+    dice_low, dice_high : float
+        Interval that holds the true Dice in about 90 % of masks; nan without a reference.
     """
 
     case_id: str
@@ -71,6 +107,18 @@ class MaskRow:
     seconds: float
     model_sha256: str
     error: str | None
+    judge_dice: float = math.nan
+    reference_source: str = ""
+    reference_dice: float = math.nan
+    reference_precision: float = math.nan
+    reference_recall: float = math.nan
+    reference_nsd: float = math.nan
+    reference_ml: float = math.nan
+    reference_reliability: float = math.nan
+    dice_low: float = math.nan
+    dice_high: float = math.nan
+    reference_mask: str = ""
+    reference_labels: tuple[int, ...] = ()
 
     @property
     def slices(self) -> tuple[SliceScore, ...]:
@@ -128,7 +176,7 @@ class Results:
     def column(self, name: str) -> npt.NDArray[Any]:
         """One field of all masks as an array: float64 for numbers, object for the rest."""
         values = [getattr(mask, name) for mask in self.masks]
-        numeric = name in ("dice", "precision", "recall", "raw", "volume_ml", "seconds")
+        numeric = name in NUMBERS
         if numeric:
             return np.array(values, np.float64)
         array = np.empty(len(values), object)

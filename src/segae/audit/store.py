@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import sqlite3
 import sys
@@ -17,12 +18,12 @@ from pathlib import Path
 from types import TracebackType
 
 from segae.assessment import Flag
-from segae.audit.results import CaseRow, MaskRow, Results
+from segae.audit.results import NUMBERS, CaseRow, MaskRow, Results
 from segae.errors import AuditError
 
 RESULTS = "results.sqlite"
 _LOCK = "results.lock"
-_VERSION = 1
+_VERSION = 2
 
 _SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -34,11 +35,14 @@ CREATE TABLE masks (
     dice REAL, precision REAL, recall REAL, raw REAL, volume_ml REAL, flags TEXT NOT NULL, image TEXT NOT NULL,
     mask TEXT NOT NULL, labels TEXT NOT NULL, bbox TEXT NOT NULL, centroid_mm TEXT NOT NULL, slices_json TEXT NOT NULL,
     seconds REAL, model_sha256 TEXT NOT NULL, error TEXT,
+    judge_dice REAL, reference_source TEXT NOT NULL, reference_dice REAL, reference_precision REAL,
+    reference_recall REAL, reference_nsd REAL, reference_ml REAL, reference_reliability REAL, dice_low REAL,
+    dice_high REAL, reference_mask TEXT NOT NULL, reference_labels TEXT NOT NULL,
     PRIMARY KEY (case_id, structure, source)
 );
 """
 
-_JSON_COLUMNS = ("flags", "labels", "bbox", "centroid_mm")
+_JSON_COLUMNS = ("flags", "labels", "bbox", "centroid_mm", "reference_labels")
 # What many rows share is kept once in memory.
 _SHARED_COLUMNS = ("case_id", "structure", "name", "image", "model_sha256")
 _MASK_COLUMNS = tuple(field.name for field in fields(MaskRow))
@@ -143,6 +147,18 @@ class Store:
                 [_to_columns(mask) for mask in masks],
             )
 
+    def weigh(self, rows: Iterable[MaskRow]) -> None:
+        """Replace what was said of masks once it is known how far the audit's reference is to be trusted."""
+        told = [
+            (m.dice, m.dice_low, m.dice_high, m.reference_reliability, m.case_id, m.structure, m.source) for m in rows
+        ]
+        with _Transaction(self):
+            self._database.executemany(
+                "UPDATE masks SET dice = ?, dice_low = ?, dice_high = ?, reference_reliability = ? "
+                "WHERE case_id = ? AND structure = ? AND source = ?",
+                told,
+            )
+
     def mark_present(self, present: set[str]) -> int:
         """Set cases that are not in the dataset any more to "gone", and those that came back to what they were.
 
@@ -228,12 +244,13 @@ def _from_columns(values: Iterable[object]) -> MaskRow:
     row = dict(zip(_MASK_COLUMNS, values, strict=True))
     for name in _JSON_COLUMNS:
         row[name] = json.loads(str(row[name]))
-    for name in ("dice", "precision", "recall", "raw", "volume_ml", "seconds"):
-        row[name] = float("nan") if row[name] is None else row[name]
+    for name in NUMBERS:
+        row[name] = math.nan if row[name] is None else row[name]  # one nan, so that rows compare
     for name in _SHARED_COLUMNS:
         row[name] = sys.intern(str(row[name]))
     row["flags"] = tuple(Flag(**flag) for flag in row["flags"])  # type: ignore[attr-defined]
     row["labels"] = tuple(row["labels"])  # type: ignore[arg-type]
+    row["reference_labels"] = tuple(row["reference_labels"])  # type: ignore[arg-type]
     box, centroid = row["bbox"], row["centroid_mm"]
     row["bbox"] = None if box is None else tuple((begin, end) for begin, end in box)  # type: ignore[attr-defined]
     row["centroid_mm"] = None if centroid is None else tuple(centroid)  # type: ignore[arg-type]

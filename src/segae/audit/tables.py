@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from segae.anatomy.findings import KINDS
 from segae.audit.results import MaskRow, Results
 from segae.errors import AuditError
 
@@ -33,6 +34,16 @@ _SCORE_COLUMNS: dict[str, Callable[[MaskRow], object]] = {
     "precision": lambda m: m.precision,
     "recall": lambda m: m.recall,
     "raw": lambda m: m.raw,
+    "judge_dice": lambda m: m.judge_dice,
+    "reference": lambda m: m.reference_source,
+    "reference_dice": lambda m: m.reference_dice,
+    "reference_precision": lambda m: m.reference_precision,
+    "reference_recall": lambda m: m.reference_recall,
+    "reference_nsd": lambda m: m.reference_nsd,
+    "reference_ml": lambda m: m.reference_ml,
+    "reference_reliability": lambda m: m.reference_reliability,
+    "dice_low": lambda m: m.dice_low,
+    "dice_high": lambda m: m.dice_high,
     "volume_ml": lambda m: m.volume_ml,
     "flags": lambda m: " ".join(flag.name for flag in m.flags),
     "flag_details": lambda m: " ".join(flag.detail for flag in m.flags),
@@ -98,6 +109,8 @@ def _summary(masks: Sequence[MaskRow]) -> dict[str, object]:
         "flagged": sum(bool(mask.flags) for mask in masks),
         "dice_mean": float(dice.mean()) if dice.size else math.nan,
     }
+    for kind in KINDS:
+        row[kind] = sum(any(flag.name == kind for flag in mask.flags) for mask in masks)
     for name, values in (("dice", dice), ("volume_ml", volume)):
         for percent in _PERCENTILES:
             row[f"{name}_p{percent}"] = float(np.percentile(values, percent)) if values.size else math.nan

@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from segae.cli import audit, compare, convert, demo, doctor, labels, perturb, score, structures, train
+from segae.cli import audit, compare, convert, demo, doctor, expect, labels, perturb, score, structures, train
 from segae.cli.words import in_command_words, words_of
 from segae.errors import DeviceError, ParameterError, SegaeError, UnknownStructureError
 
@@ -52,6 +52,6 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"segae {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND", dest="command")
-    for command in (score, labels, structures, convert, perturb, train, audit, compare, doctor, demo):
+    for command in (score, labels, expect, structures, convert, perturb, train, audit, compare, doctor, demo):
         command.add_parser(commands)
     return parser

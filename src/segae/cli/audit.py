@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from segae.cli.reference import add_reference_options, reference_of
 from segae.errors import ParameterError
 
 if TYPE_CHECKING:
@@ -34,6 +35,11 @@ def add_parser(commands: Any) -> None:
     command.add_argument("--json-lines", action="store_true", help="print one JSON object a case on stdout")
     command.add_argument("--scheduler", metavar="ADDRESS", help="Dask scheduler whose workers do the work")
     command.add_argument("--decisions", type=Path, metavar="FILE", help="merge the decisions that the report exported")
+    add_reference_options(command, "folder with masks")
+    command.add_argument(
+        "--verified", metavar="CASES", help="cases whose masks are right, by which the reference is measured: a file "
+        "with one a line, or names with commas between them",
+    )  # fmt: skip
     command.add_argument("--model", default="default", help="model file (default: the one in the package)")
     command.add_argument("--device", default="auto", help='"auto", "cpu", "cuda" or "cuda:N" (default: auto)')
     command.set_defaults(run=run)
@@ -86,11 +92,24 @@ def _audit(options: argparse.Namespace) -> None:
         model=options.model,
         device=options.device,
         scheduler=options.scheduler,
+        reference=reference_of(options),
+        reference_names=options.reference_names,
+        reference_reliability=options.reference_reliability,
+        resample_reference=options.resample_reference,
+        verified=_verified(options.verified),
         on_found=describe,
         on_case=print_case if options.json_lines else None,
     )
     for line in _describe(summary):
         _say(options, line)
+
+
+def _verified(told: str | None) -> list[str]:
+    if not told:
+        return []
+    path = Path(told)
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else told.split(",")
+    return [line.strip() for line in lines if line.strip()]
 
 
 def _describe(summary: Summary) -> list[str]:
@@ -131,6 +150,8 @@ def _as_json(outcome: Outcome) -> dict[str, Any]:
             "structure": mask.structure,
             "source": mask.source,
             "dice": _number(mask.dice),
+            "judge_dice": _number(mask.judge_dice),
+            "reference_dice": _number(mask.reference_dice),
             "precision": _number(mask.precision),
             "recall": _number(mask.recall),
             "volume_ml": _number(mask.volume_ml),

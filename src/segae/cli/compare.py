@@ -65,6 +65,9 @@ def _print_comparison(found: Comparison) -> None:
     else:
         print("\nBetter: the interval leaves out 0 and, for a structure, p < 0.05 (sign test, Holm).")
         print("Dice is predicted: differences are evidence of what this model prefers, not proof.")
+    if found.contradicted:
+        print("\nmasks that the other structures of their scan contradict")
+        print_table(("kind", "A", "B"), [(kind, str(a), str(b)) for kind, (a, b) in found.contradicted.items()])
     _print_pairs("with a Dice in A only", found.only_a)
     _print_pairs("with a Dice in B only", found.only_b)
     _print_pairs("left out, several masks of the structure in one case", found.ambiguous)

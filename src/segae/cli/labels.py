@@ -5,20 +5,24 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import math
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from segae.anatomy.findings import KINDS
 from segae.cli.engine import add_engine_options, open_engine
 from segae.cli.printing import print_table
+from segae.cli.reference import add_reference_options, reference_of
 from segae.errors import ParameterError
 
 if TYPE_CHECKING:
     from segae.assessment import Assessment
     from segae.datasets.names import Names
+    from segae.frame import Volume
 
-_COLUMNS = ("structure", "dice", "precision", "recall", "volume_ml", "flags")
+_COLUMNS = ("structure", "dice", "judge", "reference", "precision", "recall", "volume_ml", "flags")
 
 
 def add_parser(commands: Any) -> None:
@@ -35,6 +39,7 @@ def add_parser(commands: Any) -> None:
     )
     command.add_argument("--csv", type=Path, help="write the table there instead of printing it")
     command.add_argument("--json", action="store_true", help="print the assessments as JSON")
+    add_reference_options(command, "labelmap, or folder of masks named after structures,")
     add_engine_options(command)
     command.set_defaults(run=run)
 
@@ -74,7 +79,7 @@ def _of_file(engine: Any, options: argparse.Namespace, names: Names) -> dict[str
         raise ParameterError(_nothing_named(options, names))
     image, labelmap = load_pair(options.image, options.labelmap, mask_argument="labelmap")
     parts = {Part(mask.structure, mask.labels): mask for mask in masks}
-    found = assess_parts(engine, image, labelmap, list(parts))
+    found = assess_parts(engine, image, labelmap, list(parts), _reference(options, image))
     _tell_unnamed(options.labelmap, found.unnamed, names)
     entries = {part: entry for part, entry in found.entries.items() if entry is not None}
     twice = {part.structure for part in entries if sum(part.structure == other.structure for other in entries) > 1}
@@ -82,6 +87,30 @@ def _of_file(engine: Any, options: argparse.Namespace, names: Names) -> dict[str
         f"{part.structure} ({parts[part].name})" if part.structure in twice else part.structure: entry
         for part, entry in entries.items()
     }
+
+
+def _reference(options: argparse.Namespace, image: Volume) -> object | None:
+    """What the masks are compared with."""
+    from segae.datasets.names import Names
+    from segae.datasets.references import files_of_reference, read_reference
+    from segae.reference.given import check_not_the_mask
+    from segae.reference.resolve import ReferenceRequest
+
+    reference = reference_of(options)
+    if not ReferenceRequest(reference).given:
+        return reference
+    assert reference is not None  # it was given
+    check_not_the_mask(options.labelmap, reference)
+    names = Names(options.reference_names or options.names)
+    files = files_of_reference(reference, names)
+    if not files:
+        raise ParameterError(
+            f"reference: nobody says what the values of {reference} mean. Give --reference-names: a label set or a "
+            f"JSON file."
+        )
+    return read_reference(
+        image, files, options.reference_reliability, resample=options.resample_reference, threads=options.threads or 1
+    )
 
 
 def _tell_unnamed(labelmap: str, unnamed: Mapping[int, int], names: Names) -> None:
@@ -105,6 +134,7 @@ def _nothing_named(options: argparse.Namespace, names: Names) -> str:
 
 def _of_folder(engine: Any, options: argparse.Namespace, names: Names) -> dict[str, Assessment | Exception]:
     from segae.datasets.folders import masks_in
+    from segae.volume import load
 
     problems: list[str] = []
     masks = masks_in(Path(options.labelmap), names, problems)
@@ -112,7 +142,11 @@ def _of_folder(engine: Any, options: argparse.Namespace, names: Names) -> dict[s
         print(f"segae: {problem}", file=sys.stderr)
     if not masks:
         raise ParameterError(_nothing_named(options, names))
-    found = engine.assess_masks(options.image, [(mask.structure, mask.path) for mask in masks], on_error="return")
+    image = load(options.image, "image")
+    reference = _reference(options, image)
+    found = engine.assess_masks(
+        image, [(mask.structure, mask.path) for mask in masks], on_error="return", reference=reference
+    )
     twice = {mask.structure for mask in masks if sum(mask.structure == other.structure for other in masks) > 1}
     return {
         f"{mask.structure} ({mask.name})" if mask.structure in twice else mask.structure: entry
@@ -125,13 +159,26 @@ def _print(options: argparse.Namespace, found: Mapping[str, Assessment]) -> None
         print(json.dumps({name: entry.to_dict() for name, entry in found.items()}, indent=2, allow_nan=False))
         return
     rows = [
-        (name, f"{a.dice:.4f}", f"{a.precision:.4f}", f"{a.recall:.4f}", f"{a.volume_ml:.2f}",
-         " ".join(flag.name for flag in a.flags))
+        (
+            name,
+            f"{a.dice:.4f}",
+            f"{a.judge_dice:.4f}",
+            "" if math.isnan(a.reference_dice) else f"{a.reference_dice:.4f}",
+            f"{a.precision:.4f}",
+            f"{a.recall:.4f}",
+            f"{a.volume_ml:.2f}",
+            " ".join(flag.name for flag in a.flags),
+        )
         for name, a in sorted(found.items(), key=lambda item: item[1].dice)
-    ]  # fmt: skip
+    ]
     if options.csv:
         with options.csv.open("w", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows([_COLUMNS, *rows])
         print(f"{len(rows)} structures written to {options.csv}, worst first")
     else:
         print_table(_COLUMNS, rows)
+    across = dict.fromkeys(
+        flag.detail for entry in found.values() for flag in entry.flags if flag.name in (*KINDS, "situs_inversus")
+    )
+    if across:
+        print("\nAcross structures:", *across, sep="\n  ")

@@ -44,8 +44,11 @@ class Case:
     image : Path or None
         CT in HU; None where the dataset has none.
     masks : tuple of MaskFile
+    reference : tuple of MaskFile
+        Masks of the same scan from elsewhere, with which `masks` are compared; empty where there are none.
     """
 
     id: str
     image: Path | None
     masks: tuple[MaskFile, ...]
+    reference: tuple[MaskFile, ...] = ()

@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, overload
+from typing import Any, cast, overload
 
 import numpy as np
 import numpy.typing as npt
 
 from segae import _core
+from segae.arguments import number, whole_number
 from segae.device import ArrayT
 from segae.errors import ParameterError, SegaeError
-from segae.perturbation.draw import replay, with_dice, with_severity
+from segae.perturbation.draw import with_dice, with_severity
 from segae.perturbation.error import Outcome
 from segae.perturbation.kind import Params
 from segae.perturbation.kinds import KINDS
@@ -191,7 +192,7 @@ def perturb(
         if severity is not None or target_dice is not None:
             raise ParameterError("params: they say all; leave severity and target_dice out.")
         return opened.whole(_replayed(opened.scene, params))
-    outcome, _ = _draw(opened.scene, _checked(kind), severity, target_dice, np.random.default_rng(seed))
+    outcome, _ = _draw(opened.scene, _checked(kind), severity, target_dice, _generator(seed))
     return opened.whole(outcome)
 
 
@@ -237,14 +238,15 @@ def perturb_many(
     ------
     ParameterError, UnknownStructureError, VolumeError, GridMismatchError, DeviceError
     """
-    if n < 0:
-        raise ParameterError(f"n: expected a number of variants, got {n}.")
+    if whole_number(n, "n") < 0:
+        raise ParameterError(f"n: expected a number of variants, got {n!r}.")
     names = [kinds] if isinstance(kinds, str) else list(kinds)
     if not names:
         raise ParameterError('kinds: expected at least one; "random" draws them.')
     for name in names:
         _checked(name)
-    targets = list(target_dice) if isinstance(target_dice, Sequence) else [target_dice] * n
+    several = isinstance(target_dice, (Sequence, np.ndarray)) and not isinstance(target_dice, str)
+    targets = list(cast("Sequence[float]", target_dice)) if several else [cast("float | None", target_dice)] * n
     if len(targets) != n:
         raise ParameterError(f"target_dice: expected one number or {n}, got {len(targets)}.")
     opened = open_scene(
@@ -260,7 +262,7 @@ def perturb_many(
         device=device,
     )
     made = []
-    for i, rng in enumerate(np.random.default_rng(seed).spawn(n)):
+    for i, rng in enumerate(_generator(seed).spawn(n)):
         name = names[i % len(names)]
         outcome, params = _draw(opened.scene, name, severity, targets[i], rng)
         made.append(_perturbed(opened, outcome, name, params))
@@ -278,9 +280,9 @@ def _draw(
 ) -> tuple[Outcome, Params]:
     if severity is not None and target_dice is not None:
         raise ParameterError("severity, target_dice: give one of the two.")
-    if severity is not None and not 0 <= severity <= 1:
+    if severity is not None and not 0 <= number(severity, "severity") <= 1:
         raise ParameterError(f"severity: expected a number in [0, 1], got {severity!r}.")
-    if target_dice is not None and not 0 < target_dice < 1:
+    if target_dice is not None and not 0 < number(target_dice, "target_dice") < 1:
         raise ParameterError(f"target_dice: expected a number in (0, 1), got {target_dice!r}.")
     if scene.voxels == 0:
         raise ParameterError("mask: it is empty, so there is nothing to perturb. Was the right label= given?")
@@ -294,29 +296,38 @@ def _draw(
 
 
 def _replayed(scene: Scene, params: Mapping[str, Any]) -> Outcome:
-    if not isinstance(params, Mapping):
-        raise ParameterError(f"params: expected a dict as `Perturbed.params` holds it, got {type(params).__name__}.")
-    told = params.get("steps") if params.get("kind") == RANDOM else [params]
-    if not isinstance(told, Sequence) or not told or not all(isinstance(step, Mapping) for step in told):
-        raise ParameterError(f"params: expected a list of steps, each a dict with a kind, got {told!r}.")
-    steps = [dict(step) for step in told]
-    for step in steps:
-        kind = KINDS[_checked(step.get("kind"))]
-        if kind.strength not in step:
-            raise ParameterError(f"params: {kind.name!r} needs {kind.strength!r}; got {sorted(step)}.")
+    steps = _steps(params)
     try:
-        return replay_steps(scene, steps) if len(steps) > 1 else replay(scene, steps[0])
-    except KeyError as error:
-        raise ParameterError(f"params: {error.args[0]!r} is missing; see docs/perturb.md.") from error
-    except (TypeError, ValueError, IndexError) as error:
-        if isinstance(error, SegaeError):
-            raise
-        raise ParameterError(f"params: a value is of the wrong type ({error}); see docs/perturb.md.") from error
+        return replay_steps(scene, steps)
+    except SegaeError:
+        raise
+    except ValueError as error:  # the core's: a control grid too fine for this volume, say
+        raise ParameterError(f"params: {error}") from error
+
+
+def _steps(params: object) -> list[Params]:
+    """The errors of given parameters, each with the name of its kind, in the order in which they are applied."""
+    if not isinstance(params, Mapping):
+        raise ParameterError(f"params: expected a dict as `Perturbed.params` is, got {params!r}.")
+    steps = params.get("steps") if params.get("kind") == RANDOM else [params]
+    if not isinstance(steps, (list, tuple)) or not steps or not all(isinstance(step, Mapping) for step in steps):
+        raise ParameterError(f"params: 'steps' must be a list of at least one dict, got {steps!r}.")
+    for step in steps:
+        if not isinstance(step.get("kind"), str) or step["kind"] not in KINDS:
+            raise ParameterError(f"params: 'kind': expected one of {', '.join(KINDS)}, got {step.get('kind')!r}.")
+    return [dict(step) for step in steps]
+
+
+def _generator(seed: object) -> np.random.Generator:
+    try:
+        return np.random.default_rng(seed)  # type: ignore[arg-type]
+    except (TypeError, ValueError) as error:
+        raise ParameterError(f"seed: expected a whole number >= 0 or a numpy Generator, got {seed!r}.") from error
 
 
 def _checked(kind: object) -> str:
-    if kind == RANDOM or kind in KINDS:
-        return str(kind)
+    if isinstance(kind, str) and (kind == RANDOM or kind in KINDS):
+        return kind
     raise ParameterError(f"kind: expected one of {', '.join(KINDS)} or {RANDOM}, got {kind!r}.")
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from segae import _core
 from segae.perturbation.error import Error, LevelError, Outcome, RenderedError, dice_of
 from segae.perturbation.kind import Kind, Params, between, noise_seed, short
+from segae.perturbation.parameters import grid_mm, number, optional, seed, slice_axis
 from segae.perturbation.scene import Bytes, Patch, Scene
 
 _LARGEST_NOISE = 3.0  # standard deviations; what lies beyond is held there, so that the reach is known
@@ -21,7 +22,8 @@ _UNEVEN = 0.02
 def _moved_evenly(scene: Scene, params: Params, most: float, *, outside: bool) -> Error:
     sides = _core.Sides.OUTSIDE if outside else _core.Sides.INSIDE
     box, squared = scene.squared(sides, most if outside else 0.0)
-    noise = [_core.Noise(params["seed"], [params["grid_mm"]] * 3, params["uneven_mm"])] if "seed" in params else []
+    uneven = params.get("seed") is not None
+    noise = [_core.Noise(params["seed"], [params["grid_mm"]] * 3, params["uneven_mm"])] if uneven else []
     rule = _core.LevelRule(_core.Measure.DISTANCE, add=outside, remove=not outside, most=most, noise=noise)
     level = _core.levels(box, scene.mask_in(box), rule, squared=squared, threads=scene.threads)
     return LevelError(scene, box, level, most)
@@ -33,10 +35,17 @@ def _uneven(scene: Scene, params: Params, rng: np.random.Generator) -> Params:
     return params | {"uneven_mm": short(_UNEVEN * step), "grid_mm": short(grid), "seed": noise_seed(rng)}
 
 
+def _even_or_whole(params: Params) -> str | None:
+    given = [name for name in _UNEVEN_PARAMETERS if params.get(name) is not None]
+    return None if len(given) in (0, 3) else f"{', '.join(_UNEVEN_PARAMETERS)} go together; only {given} came."
+
+
 _UNEVEN_PARAMETERS = {
-    "uneven_mm": "only where a target needs it: which voxels of the last layer go first; 0.02 voxels",
-    "grid_mm": "with uneven_mm: size of the patches that go together; deepest point, at least two voxels",
-    "seed": "with uneven_mm: of the noise",
+    "uneven_mm": optional(number("only where a target needs it: which voxels of the last layer go first; 0.02 voxels")),
+    "grid_mm": optional(
+        grid_mm("with uneven_mm: size of the patches that go together; deepest point, at least two voxels")
+    ),
+    "seed": optional(seed("with uneven_mm: of the noise")),
 }
 
 
@@ -64,25 +73,27 @@ def _at_once(_scene: Scene, _params: Params, _target_dice: float) -> float:
 ERODE = Kind(
     name="erode",
     imitates="a mask drawn too tight: a cautious annotator, a network trained on partial-volume borders",
-    parameters={"radius_mm": "everything up to this far from the background is lost; (0, 0.95 x deepest point]"}
+    parameters={"radius_mm": number("everything up to this far from the background is lost; (0, 0.95 x deepest point]")}
     | _UNEVEN_PARAMETERS,
     strength="radius_mm",
     draw=lambda scene, _rng: ({}, 0.95 * scene.depth_mm),
     build=lambda scene, params, most: _moved_evenly(scene, params, most, outside=False),
     enough=_at_once,
     finer=_uneven,
+    consistent=_even_or_whole,
 )
 
 DILATE = Kind(
     name="dilate",
     imitates="a mask drawn too wide: a generous annotator, a network's blurred border, a lower threshold",
-    parameters={"radius_mm": "everything up to this far from the mask is added; (0, 2 x deepest point]"}
+    parameters={"radius_mm": number("everything up to this far from the mask is added; (0, 2 x deepest point]")}
     | _UNEVEN_PARAMETERS,
     strength="radius_mm",
     draw=lambda scene, _rng: ({}, 2.0 * scene.depth_mm),
     build=lambda scene, params, most: _moved_evenly(scene, params, most, outside=True),
     enough=_wide_enough,
     finer=_uneven,
+    consistent=_even_or_whole,
 )
 
 
@@ -123,7 +134,7 @@ def _there_and_back(scene: Scene, most: float, *, outwards: bool) -> Error:
 OPEN = Kind(
     name="open",
     imitates="thin processes and vessels lost: coarse networks, clean-up scripts, drawing with a round brush",
-    parameters={"radius_mm": "parts into which no ball of this radius fits are lost; (0, deepest point]"},
+    parameters={"radius_mm": number("parts into which no ball of this radius fits are lost; (0, deepest point]")},
     strength="radius_mm",
     draw=lambda scene, _rng: ({}, 0.95 * scene.depth_mm),
     build=lambda scene, _params, most: _there_and_back(scene, most, outwards=False),
@@ -132,7 +143,9 @@ OPEN = Kind(
 CLOSE = Kind(
     name="close",
     imitates="hollows and gaps filled: outlines around concave or branching structures, canals drawn over",
-    parameters={"radius_mm": "background into which no ball of this radius fits is filled; (0, 1.5 x equal ball]"},
+    parameters={
+        "radius_mm": number("background into which no ball of this radius fits is filled; (0, 1.5 x equal ball]")
+    },
     strength="radius_mm",
     draw=lambda scene, _rng: ({}, 1.5 * scene.sphere_mm),
     build=lambda scene, _params, most: _there_and_back(scene, most, outwards=True),
@@ -153,8 +166,8 @@ SMOOTH = Kind(
     name="smooth",
     imitates="rounded corners and lost detail: low-resolution networks, smoothing on export, contour splines",
     parameters={
-        "sigma_mm": "width of the Gaussian that smooths the signed distance; [0.2, 0.7] x deepest point",
-        "amount": "share of the way from the given to the smoothed outline; (0, 1]",
+        "sigma_mm": number("width of the Gaussian that smooths the signed distance; [0.2, 0.7] x deepest point", 0.01),
+        "amount": number("share of the way from the given to the smoothed outline; (0, 1]", high=10.0),
     },
     strength="amount",
     draw=lambda scene, rng: ({"sigma_mm": between(rng, 0.2, 0.7) * scene.depth_mm}, 1.0),
@@ -202,9 +215,9 @@ JITTER = Kind(
     name="jitter",
     imitates="an unsteady outline, too wide here and too tight there: quick contouring, uncertain borders",
     parameters={
-        "grid_mm": "distance over which the error changes; [0.6, 2] x deepest point, at least two voxels",
-        "seed": "of the noise field",
-        "amplitude_mm": "standard deviation of the boundary's displacement; (0, grid_mm / 2]",
+        "grid_mm": grid_mm("distance over which the error changes; [0.6, 2] x deepest point, at least two voxels"),
+        "seed": seed("of the noise field"),
+        "amplitude_mm": number("standard deviation of the boundary's displacement; (0, grid_mm / 2]"),
     },
     strength="amplitude_mm",
     draw=_draw_jitter,
@@ -248,12 +261,12 @@ SLICEWISE = Kind(
     name="slicewise",
     imitates="slices contoured one by one in 2D: each a little shifted, wider or tighter than its neighbours",
     parameters={
-        "axis": "slices lie across this axis of the volume in LPS [z, y, x]; 0",
-        "wide_mm": "distance over which a slice's error changes as a whole; [0.8, 1.6] x extent in the plane",
-        "fine_mm": "the same for its trembling; [0.1, 0.25] x extent in the plane",
-        "fine_share": "of the trembling in the error; [0.1, 0.5]",
-        "seed": "of the noise fields",
-        "amplitude_mm": "of the boundary's displacement; (0, deepest point / 2], at most 8",
+        "axis": slice_axis(),
+        "wide_mm": grid_mm("distance over which a slice's error changes as a whole; [0.8, 1.6] x extent in the plane"),
+        "fine_mm": grid_mm("the same for its trembling; [0.1, 0.25] x extent in the plane"),
+        "fine_share": number("of the trembling in the error; [0.1, 0.5]", high=1.0),
+        "seed": seed("of the noise fields"),
+        "amplitude_mm": number("of the boundary's displacement; (0, deepest point / 2], at most 8"),
     },
     strength="amplitude_mm",
     draw=_draw_slicewise,

@@ -66,6 +66,7 @@ def nearest(scene: Scene, kind: Kind, params: Params, strongest: float, target_d
 def replay(scene: Scene, params: Params) -> Outcome:
     """Apply fully given parameters."""
     kind = KINDS[params["kind"]]
+    kind.check(params)
     return _applied(scene, kind, params, float(params[kind.strength]))
 
 

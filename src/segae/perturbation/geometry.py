@@ -10,6 +10,7 @@ import numpy.typing as npt
 from segae import _core
 from segae.perturbation.error import Counts, Error, Outcome, RenderedError, dice_of
 from segae.perturbation.kind import Kind, Params, between, direction, noise_seed, short
+from segae.perturbation.parameters import flag, flags, grid_mm, index, number, place, seed, slice_axis, unit_vector
 from segae.perturbation.scene import Bytes, Patch, Scene
 
 _FARTHEST_TURN = 0.41421356  # tan(45 degrees / 2)
@@ -70,8 +71,8 @@ SHIFT = Kind(
     name="shift",
     imitates="the right shape in the wrong place: motion between scans, a wrong origin, half-voxel conventions",
     parameters={
-        "direction": "unit vector z, y, x in which the mask moves",
-        "distance_mm": "how far; (0, 0.45 x extent along the direction]",
+        "direction": unit_vector("unit vector z, y, x in which the mask moves"),
+        "distance_mm": number("how far; (0, 0.45 x extent along the direction]"),
     },
     strength="distance_mm",
     draw=_draw_shift,
@@ -112,9 +113,9 @@ ROTATE = Kind(
     name="rotate",
     imitates="a turned mask: propagated from an atlas or another scan without a good registration",
     parameters={
-        "centre_mm": "of the turn, z, y, x from the volume's first voxel in LPS: the mask's centroid",
-        "axis": "unit vector z, y, x",
-        "half_tangent": "tan(angle / 2); (0, 0.414] is up to 45 degrees",
+        "centre_mm": place("of the turn, z, y, x from the volume's first voxel in LPS: the mask's centroid"),
+        "axis": unit_vector("unit vector z, y, x"),
+        "half_tangent": number("tan(angle / 2); (0, 0.414] is up to 45 degrees", high=10.0),
     },
     strength="half_tangent",
     draw=lambda scene, rng: (
@@ -141,9 +142,9 @@ SCALE = Kind(
     name="scale",
     imitates="a wrong size with the right shape: an atlas of another patient, a wrong spacing",
     parameters={
-        "centre_mm": "fixed point, z, y, x from the volume's first voxel in LPS: the mask's centroid",
-        "grow": "true: larger; false: smaller",
-        "change": "lengths are multiplied, or divided, by 1 + change; (0, 1]",
+        "centre_mm": place("fixed point, z, y, x from the volume's first voxel in LPS: the mask's centroid"),
+        "grow": flag("true: larger; false: smaller"),
+        "change": number("lengths are multiplied, or divided, by 1 + change; (0, 1]", high=100.0),
     },
     strength="change",
     draw=lambda scene, rng: (
@@ -173,9 +174,11 @@ ELASTIC = Kind(
     name="elastic",
     imitates="a bent shape: deformable registration, atlas labels, breathing, a network unsure of the outline",
     parameters={
-        "grid_mm": "distance of the control points; [0.8, 3] x radius of the equal ball, at least two voxels",
-        "seed": "of the control displacements",
-        "amplitude_mm": "largest displacement of a control point along each axis; (0, 0.4 grid_mm]: free of folds",
+        "grid_mm": grid_mm("distance of the control points; [0.8, 3] x radius of the equal ball, at least two voxels"),
+        "seed": seed("of the control displacements"),
+        "amplitude_mm": number(
+            "largest displacement of a control point along each axis; (0, 0.4 grid_mm]: free of folds"
+        ),
     },
     strength="amplitude_mm",
     draw=_draw_elastic,
@@ -207,9 +210,11 @@ STAIRCASE = Kind(
     name="staircase",
     imitates="annotated on thick slices or at low resolution and brought back by nearest neighbour",
     parameters={
-        "axes": "which axes z, y, x are coarse: the first (thick slices) or all (low resolution)",
-        "from_mm": "where the cells begin, z, y, x from the volume's first voxel in LPS",
-        "cell_mm": "size of a cell; (0, 0.8 x extent], at most 30, for thick slices, (0, 2 x deepest point] otherwise",
+        "axes": flags("which axes z, y, x are coarse: the first (thick slices) or all (low resolution)"),
+        "from_mm": place("where the cells begin, z, y, x from the volume's first voxel in LPS"),
+        "cell_mm": number(
+            "size of a cell; (0, 0.8 x extent], at most 30, for thick slices, (0, 2 x deepest point] otherwise"
+        ),
     },
     strength="cell_mm",
     draw=_draw_staircase,
@@ -250,9 +255,10 @@ INTERPOLATE = Kind(
     name="interpolate",
     imitates="every n-th slice annotated and the ones between interpolated",
     parameters={
-        "axis": "slices lie across this axis of the volume in LPS [z, y, x]; 0",
-        "first, last": "annotated slices at the two ends, indices in the volume in LPS",
-        "step_mm": "distance of annotated slices, rounded to slices one by one; (0, extent / 2], at most 40",
+        "axis": slice_axis(),
+        "first": index("first annotated slice, its index in the volume in LPS: the mask's first"),
+        "last": index("last annotated slice: the mask's last"),
+        "step_mm": number("distance of annotated slices, rounded to slices one by one; (0, extent / 2], at most 40"),
     },
     strength="step_mm",
     draw=lambda scene, _rng: (
@@ -260,4 +266,5 @@ INTERPOLATE = Kind(
         max(min(scene.extent_mm[0] / 2.0, _WIDEST_STEP_MM), 2.0 * scene.spacing_mm[0]),
     ),
     build=_interpolate,
+    consistent=lambda params: None if params["first"] <= params["last"] else "first lies behind last.",
 )

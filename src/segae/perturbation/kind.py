@@ -8,7 +8,9 @@ from typing import Any, Literal
 
 import numpy as np
 
+from segae.errors import ParameterError
 from segae.perturbation.error import Error
+from segae.perturbation.parameters import Parameter, check_params
 from segae.perturbation.scene import Scene, Triple
 
 Params = dict[str, Any]
@@ -25,7 +27,7 @@ class Kind:
     imitates : str
         Who makes this error.
     parameters : Mapping
-        Name -> meaning, unit and range of every parameter.
+        Name -> what it means and may be, of every parameter, the strength among them. Names carry the unit.
     strength : str
         The parameter that severity and target Dice set; 0 is the identity.
     draw : (scene, rng) -> (parameters without the strength, the strength of severity 1)
@@ -37,17 +39,33 @@ class Kind:
         infinity where the cost is the same.
     finer : (scene, parameters, rng) -> parameters, optional
         For targets that fall between two steps of the Dice: nearly the same error without the steps.
+    consistent : (parameters) -> str or None, optional
+        What is wrong with parameters that are each what they may be, but do not go together.
     """
 
     name: str
     imitates: str
-    parameters: Mapping[str, str]
+    parameters: Mapping[str, Parameter]
     strength: str
     draw: Callable[[Scene, np.random.Generator], tuple[Params, float]]
     build: Callable[[Scene, Params, float], Error]
     needs: Literal["image", "labelmap"] | None = None
     enough: Callable[[Scene, Params, float], float] | None = None
     finer: Callable[[Scene, Params, np.random.Generator], Params] | None = None
+    consistent: Callable[[Params], str | None] | None = None
+
+    def check(self, params: Mapping[str, Any]) -> None:
+        """Check given parameters.
+
+        Raises
+        ------
+        ParameterError
+            For one that is missing, unknown or outside what it may be, and for some that do not go together.
+        """
+        check_params(self.name, self.parameters, params)
+        fault = self.consistent(dict(params)) if self.consistent else None
+        if fault:
+            raise ParameterError(f"params: {self.name!r}: {fault}")
 
 
 def short(number: float) -> float:

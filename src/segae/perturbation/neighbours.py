@@ -8,6 +8,7 @@ from segae import _core
 from segae.errors import ParameterError
 from segae.perturbation.error import Error, LevelError
 from segae.perturbation.kind import Kind, Params, short
+from segae.perturbation.parameters import label, number, unit_vector
 from segae.perturbation.parts import span_along, tilted
 from segae.perturbation.scene import Bytes, Scene
 
@@ -100,10 +101,10 @@ SWAP = Kind(
     name="swap",
     imitates="the wrong structure: the next vertebra or rib, the other kidney, from one place on or wholly",
     parameters={
-        "other": "label of the structure that takes its place, one of the three most alike in volume",
-        "normal": "unit vector z, y, x from the end that is swapped first",
-        "start_mm": "where that end lies along it",
-        "depth_mm": "how far from there the two are swapped; the whole extent of both at severity 1",
+        "other": label("label of the structure that takes its place, one of the three most alike in volume"),
+        "normal": unit_vector("unit vector z, y, x from the end that is swapped first"),
+        "start_mm": number("where that end lies along it", -1e5),
+        "depth_mm": number("how far from there the two are swapped; the whole extent of both at severity 1"),
     },
     strength="depth_mm",
     draw=_draw_swap,
@@ -152,10 +153,12 @@ MIRROR = Kind(
     name="mirror",
     imitates="the contralateral side: left taken for right, by a flipped header or a flipping augmentation",
     parameters={
-        "middle_mm": "mirror plane along x from the volume's first voxel in LPS: the middle of the body or volume",
-        "normal": "unit vector z, y, x from the end that is mirrored first",
-        "start_mm": "where that end lies along it",
-        "depth_mm": "how far from there the mask is mirrored; the whole extent at severity 1",
+        "middle_mm": number(
+            "mirror plane along x from the volume's first voxel in LPS: the middle of the body or volume", -1e5
+        ),
+        "normal": unit_vector("unit vector z, y, x from the end that is mirrored first"),
+        "start_mm": number("where that end lies along it", -1e5),
+        "depth_mm": number("how far from there the mask is mirrored; the whole extent at severity 1"),
     },
     strength="depth_mm",
     draw=_draw_mirror,
@@ -184,8 +187,8 @@ MERGE = Kind(
     name="merge",
     imitates="a neighbour taken in, in part or whole: vertebrae, vessels and bowel loops run together",
     parameters={
-        "other": "label of a structure within 10 mm",
-        "reach_mm": "its voxels up to this far from the mask are added; all of it at severity 1",
+        "other": label("label of a structure within 10 mm"),
+        "reach_mm": number("its voxels up to this far from the mask are added; all of it at severity 1"),
     },
     strength="reach_mm",
     draw=_draw_merge,
@@ -213,8 +216,8 @@ SPLIT = Kind(
     name="split",
     imitates="a part given to the neighbour: the border between two lobes, vertebrae or vessels drawn too early",
     parameters={
-        "other": "label of a structure within 10 mm",
-        "reach_mm": "the mask's voxels up to this far from it are lost; (0, 0.8 x its farthest voxel]",
+        "other": label("label of a structure within 10 mm"),
+        "reach_mm": number("the mask's voxels up to this far from it are lost; (0, 0.8 x its farthest voxel]"),
     },
     strength="reach_mm",
     draw=_draw_split,

@@ -17,7 +17,7 @@ from segae.masks import checked_label, label_of_mask, read_labelmap, read_mask, 
 from segae.perturbation.device import OnDevice, open_device
 from segae.perturbation.error import Outcome
 from segae.perturbation.scene import Scene, Whole
-from segae.threads import available_threads, checked_threads
+from segae.threads import thread_count
 from segae.volume import Volume, load, load_masks, load_pair
 from segae.warn import warn_assumed
 
@@ -59,7 +59,7 @@ def open_scene(
     device: str = "auto",
 ) -> Opened:
     """Read what `perturb` takes."""
-    workers = checked_threads(threads) or available_threads()
+    workers = thread_count(threads)
     geometry: dict[str, Any] = {"affine": affine, "spacing": spacing, "axes": axes}
     given = {"mask": mask, "image": image, "labelmap": labelmap}
     lent = open_device(device, given)

@@ -10,6 +10,18 @@ import numpy as np
 from segae import _core
 from segae.perturbation.error import Error, LevelError
 from segae.perturbation.kind import Kind, Params, between, direction, noise_seed, short
+from segae.perturbation.parameters import (
+    grid_mm,
+    indices,
+    number,
+    numbers,
+    optional,
+    place,
+    places,
+    seed,
+    slice_axis,
+    unit_vector,
+)
 from segae.perturbation.scene import Floats, Scene, Triple
 
 _ANY = float(np.finfo(np.float32).max)
@@ -106,9 +118,11 @@ TRUNCATE = Kind(
     name="truncate",
     imitates="the missing end: a network's field of view, an annotator who stopped early, a wrong scan range",
     parameters={
-        "normal": "unit vector z, y, x from the lost end into the mask; along an axis (85 %, z mostly) or oblique",
-        "start_mm": "where the mask begins along it",
-        "depth_mm": "everything up to this far behind the start is lost; (0, 0.95 x extent]",
+        "normal": unit_vector(
+            "unit vector z, y, x from the lost end into the mask; along an axis (85 %, z mostly) or oblique"
+        ),
+        "start_mm": number("where the mask begins along it", -1e5),
+        "depth_mm": number("everything up to this far behind the start is lost; (0, 0.95 x extent]"),
     },
     strength="depth_mm",
     draw=_draw_truncate,
@@ -144,9 +158,9 @@ DROP_SLICES = Kind(
     name="drop_slices",
     imitates="forgotten slices: annotation slice by slice, a failed save, a network that flickers",
     parameters={
-        "axis": "slices lie across this axis of the volume in LPS [z, y, x]; 0",
-        "order": "indices of slices in the order in which they are lost, in runs of 1 to 4",
-        "count": "how many are lost; (0, 0.8 x slices]",
+        "axis": slice_axis(),
+        "order": indices("indices of slices in the order in which they are lost, in runs of 1 to 4"),
+        "count": number("how many are lost; (0, 0.8 x slices]"),
     },
     strength="count",
     draw=_draw_drop_slices,
@@ -174,7 +188,7 @@ def _draw_drop_part(scene: Scene, rng: np.random.Generator) -> tuple[Params, flo
 
 def _drop_part(scene: Scene, params: Params, most: float) -> Error:
     grid = params["grid_mm"]
-    if params["normal"] is None:
+    if params.get("normal") is None:
         noise = [_core.Noise(params["seed"], [grid] * 3, params["wobble"])]
         balls = [(params["centre_mm"], 1.0)]
         rule = _core.LevelRule(_core.Measure.BALLS, remove=True, most=most, balls=balls, noise=noise)
@@ -191,21 +205,36 @@ def _drop_part(scene: Scene, params: Params, most: float) -> Error:
     return _levels(scene, scene.box(), rule, most)
 
 
+def _lobe_or_side(params: Params) -> str | None:
+    lobe = params.get("centre_mm") is not None
+    side = [params.get(name) is not None for name in ("normal", "start_mm")]
+    sound = (lobe and not any(side)) or (not lobe and all(side))
+    return None if sound else "give centre_mm for a lobe, or normal and start_mm for a side, and None for the others."
+
+
+def _one_weight_each(params: Params) -> str | None:
+    centres, weights = len(params["centres_mm"]), len(params["weights"])
+    return None if centres == weights else f"{centres} centres_mm need as many weights, got {weights}."
+
+
 DROP_PART = Kind(
     name="drop_part",
     imitates="a lobe, horn or side missing along an uneven border: a network that did not recognise a part",
     parameters={
-        "centre_mm": "lobe: place on the surface from which it is lost, z, y, x from the volume's first voxel in LPS",
-        "normal": "side: unit vector z, y, x from the lost side inwards",
-        "start_mm": "side: where the mask's box begins along it",
-        "wobble": "unevenness of the border, a share of the distance; [0.1, 0.3]",
-        "grid_mm": "distance over which the border wobbles; [0.8, 1.6] x deepest point, at least two voxels",
-        "seed": "of the wobble",
-        "reach_mm": "how far the lost part extends; (0, 0.9 x extent]",
+        "centre_mm": optional(
+            place("lobe: place on the surface from which it is lost, z, y, x from the volume's first voxel in LPS")
+        ),
+        "normal": optional(unit_vector("side: unit vector z, y, x from the lost side inwards")),
+        "start_mm": optional(number("side: where the mask's box begins along it", -1e5)),
+        "wobble": number("unevenness of the border, a share of the distance; [0.1, 0.3]", high=1.0),
+        "grid_mm": grid_mm("distance over which the border wobbles; [0.8, 1.6] x deepest point, at least two voxels"),
+        "seed": seed("of the wobble"),
+        "reach_mm": number("how far the lost part extends; (0, 0.9 x extent]"),
     },
     strength="reach_mm",
     draw=_draw_drop_part,
     build=_drop_part,
+    consistent=_lobe_or_side,
 )
 
 
@@ -242,15 +271,16 @@ HOLES = Kind(
     name="holes",
     imitates="lesions, vessels, gas or calcifications left out: thresholding, networks unused to pathology",
     parameters={
-        "centres_mm": "places inside the mask, z, y, x from the volume's first voxel in LPS; 1 to 6",
-        "weights": "radius of each hole as a share of the largest; [0.3, 1]",
-        "wobble": "unevenness of the holes; [0.1, 0.3]",
-        "grid_mm": "distance over which they wobble; [0.3, 0.7] x deepest point, at least two voxels",
-        "seed": "of the wobble",
-        "radius_mm": "of the largest hole; (0, 1.5 x deepest point]",
+        "centres_mm": places("places inside the mask, z, y, x from the volume's first voxel in LPS; 1 to 6"),
+        "weights": numbers("radius of each hole as a share of the largest; [0.3, 1]", 1e-3, 1.0),
+        "wobble": number("unevenness of the holes; [0.1, 0.3]", high=1.0),
+        "grid_mm": grid_mm("distance over which they wobble; [0.3, 0.7] x deepest point, at least two voxels"),
+        "seed": seed("of the wobble"),
+        "radius_mm": number("of the largest hole; (0, 1.5 x deepest point]"),
     },
     strength="radius_mm",
     draw=_draw_holes,
+    consistent=_one_weight_each,
     build=lambda scene, params, most: _blobs(scene, params, most, add=False),
 )
 
@@ -279,15 +309,18 @@ ISLANDS = Kind(
     name="islands",
     imitates="false-positive blobs nearby or far: networks without a largest-component step",
     parameters={
-        "centres_mm": "places outside the mask, z, y, x from the volume's first voxel in LPS; 1 to 5",
-        "weights": "radius of each island as a share of the largest; [0.2, 1]",
-        "wobble": "unevenness of the islands; [0.1, 0.3]",
-        "grid_mm": "distance over which they wobble; [0.3, 0.7] x radius of the equal ball, at least two voxels",
-        "seed": "of the wobble",
-        "radius_mm": "of the largest island; (0, 1.2 x radius of the equal ball]",
+        "centres_mm": places("places outside the mask, z, y, x from the volume's first voxel in LPS; 1 to 5"),
+        "weights": numbers("radius of each island as a share of the largest; [0.2, 1]", 1e-3, 1.0),
+        "wobble": number("unevenness of the islands; [0.1, 0.3]", high=1.0),
+        "grid_mm": grid_mm(
+            "distance over which they wobble; [0.3, 0.7] x radius of the equal ball, at least two voxels"
+        ),
+        "seed": seed("of the wobble"),
+        "radius_mm": number("of the largest island; (0, 1.2 x radius of the equal ball]"),
     },
     strength="radius_mm",
     draw=_draw_islands,
+    consistent=_one_weight_each,
     build=lambda scene, params, most: _blobs(scene, params, most, add=True),
 )
 
@@ -341,11 +374,13 @@ LEAK = Kind(
     name="leak",
     imitates="leaking into a neighbour of similar density: region growing, networks at weak borders",
     parameters={
-        "start_mm": "place on the surface where it begins, z, y, x from the volume's first voxel in LPS",
-        "start_radius_mm": "size of the gap; [0.2, 0.6] x deepest point, at least 1.5 voxels",
-        "centre_hu": "tissue that is followed: the mask's mean",
-        "width_hu": "a voxel this far off costs twice as much; the mask's standard deviation, at least 25",
-        "cost_mm": "how far the leak gets in its own tissue; (0, 2.5 x radius of the equal ball]",
+        "start_mm": place("place on the surface where it begins, z, y, x from the volume's first voxel in LPS"),
+        "start_radius_mm": number("size of the gap; [0.2, 0.6] x deepest point, at least 1.5 voxels"),
+        "centre_hu": number("tissue that is followed: the mask's mean", -1e6, 1e6),
+        "width_hu": number(
+            "a voxel this far off costs twice as much; the mask's standard deviation, at least 25", 1e-3, 1e6
+        ),
+        "cost_mm": number("how far the leak gets in its own tissue; (0, 2.5 x radius of the equal ball]"),
     },
     strength="cost_mm",
     draw=_draw_leak,

@@ -19,6 +19,7 @@ from segae import _core
 from segae.perturbation.boundary import noisy
 from segae.perturbation.error import Error, Outcome, RenderedError
 from segae.perturbation.kind import Kind, Params, between, noise_seed, short
+from segae.perturbation.parameters import grid_mm, number, numbers, optional, seed, slice_axis
 from segae.perturbation.scene import Bytes, Patch, Scene
 
 SLICE_MM = 2.5  # of the scans: experts disagree about an end by multiples of this
@@ -177,15 +178,22 @@ RATER = Kind(
     name="rater",
     imitates="a careful expert, as two of them differ",
     parameters={
-        "axis": "slices lie across this axis of the volume in LPS [z, y, x]; 0",
-        "bias_mm": "wider (positive) or tighter than the given mask as a whole",
-        "smooth_mm": "standard deviation of the error that runs on from slice to slice",
-        "smooth_grid_mm": "distance over which it changes",
-        "slice_mm": "standard deviation of the error of each slice for itself",
-        "slice_grid_mm": "distance in the plane over which it changes",
-        "ends_mm": "how much further the first and the last slice lie; negative: slices lost; multiples of 2.5",
-        "seed": "of the noise fields",
-        "scale": "of all lengths but the grids; 1 is two experts' difference, (0, 3]",
+        "axis": slice_axis(),
+        "bias_mm": number("wider (positive) or tighter than the given mask as a whole", -1e5),
+        "smooth_mm": number("standard deviation of the error that runs on from slice to slice"),
+        "smooth_grid_mm": grid_mm("distance over which it changes"),
+        "slice_mm": number("standard deviation of the error of each slice for itself"),
+        "slice_grid_mm": grid_mm("distance in the plane over which it changes"),
+        "ends_mm": optional(
+            numbers(
+                "how much further the first and the last slice lie; negative: slices lost; multiples of 2.5",
+                -1e3,
+                1e3,
+                length=2,
+            )
+        ),
+        "seed": seed("of the noise fields"),
+        "scale": number("of all lengths but the grids; 1 is two experts' difference, (0, 3]"),
     },
     strength="scale",
     draw=lambda scene, rng: (drawn_like(experts_on(scene, rng), scene, rng), _STRONGEST),

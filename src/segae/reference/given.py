@@ -123,7 +123,7 @@ class GivenReference:
         return None if part is None else (part.volume, part.label)
 
 
-def read_mask(
+def of_mask(
     image: Volume,
     reference: object,
     structure: str,
@@ -141,7 +141,7 @@ def read_mask(
     return GivenReference(parts, reliability, threads)
 
 
-def read_labelmap(
+def of_labelmap(
     image: Volume,
     reference: object,
     names: Mapping[int, str],
@@ -157,7 +157,7 @@ def read_labelmap(
     return GivenReference(parts, reliability, threads)
 
 
-def read_masks(
+def of_masks(
     image: Volume,
     reference: Mapping[str, object],
     reliability: float | Mapping[str, float] | None,

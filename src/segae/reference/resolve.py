@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from segae.frame import Volume
+from segae.reference import given
 from segae.reference.builtin import BuiltInReference, knows_scan
-from segae.reference.given import GivenReference, read_labelmap, read_mask, read_masks
+from segae.reference.given import GivenReference
 from segae.reference.network import built_in_network
 from segae.reference.opinion import SecondOpinion
 
@@ -35,7 +36,8 @@ class ReferenceRequest:
     @property
     def given(self) -> bool:
         """Whether the caller brought masks."""
-        return self.reference is not None and not _is_word(self.reference)
+        own = self.reference is None or isinstance(self.reference, BuiltInReference)
+        return not own and not _is_word(self.reference)
 
 
 def built_in(
@@ -49,6 +51,8 @@ def built_in(
     """
     if request.reference is None or request.given:
         return None
+    if isinstance(request.reference, BuiltInReference):
+        return SecondOpinion(request.reference)
     if request.reference == AUTO and not (packaged_judge and is_ct and knows_scan(image)):
         return None
     return SecondOpinion(BuiltInReference(image, built_in_network(device), threads))
@@ -58,7 +62,7 @@ def of_structure(
     request: ReferenceRequest, image: Volume, structure: str, label: int | None, threads: int
 ) -> SecondOpinion:
     """The given reference of one structure."""
-    found = read_mask(
+    found = given.of_mask(
         image, request.reference, structure, label, request.reliability, resample=request.resample, threads=threads
     )
     return SecondOpinion(found)
@@ -72,9 +76,9 @@ def of_labelmap(
     if isinstance(reference, GivenReference):
         return SecondOpinion(reference)
     if isinstance(reference, Mapping):
-        found = read_masks(image, reference, request.reliability, resample=request.resample, threads=threads)
+        found = given.of_masks(image, reference, request.reliability, resample=request.resample, threads=threads)
     else:
-        found = read_labelmap(
+        found = given.of_labelmap(
             image, reference, names or {}, request.reliability, resample=request.resample, threads=threads
         )
     return SecondOpinion(found)

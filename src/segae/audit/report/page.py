@@ -133,6 +133,9 @@ def _draw(
     cpus = threads or available_threads()
     workers = min(_MOST_WORKERS, cpus)
     engine = Engine(results.meta.get("model", "default"), device, max(1, cpus // workers))
+    case: dict[str, list[MaskRow]] = {}
+    for mask in results.masks:
+        case.setdefault(mask.image, []).append(mask)
     by_image: dict[str, list[Ranked]] = {}
     for entry in entries:
         by_image.setdefault(entry.mask.image, []).append(entry)
@@ -140,7 +143,8 @@ def _draw(
     def draw(group: list[Ranked]) -> list[tuple[int, Picture | Exception]]:
         group = sorted(group, key=lambda entry: entry.mask.mask)  # a labelmap is read once
         wanted: list[tuple[MaskRow, str]] = [(entry.mask, verdicts[entry.place - 1].kind) for entry in group]
-        return [(entry.place - 1, drawn) for entry, drawn in zip(group, draw_case(engine, wanted), strict=True)]
+        drawn = draw_case(engine, wanted, case[group[0].mask.image])
+        return [(entry.place - 1, picture) for entry, picture in zip(group, drawn, strict=True)]
 
     found: dict[int, Picture | Exception] = {}
     with ThreadPoolExecutor(workers, "segae-report") as pool:
@@ -163,12 +167,12 @@ def _record(index: int, picture: Picture | Exception, folder: Path | None) -> di
         if folder is None:
             source = "data:image/webp;base64," + base64.b64encode(plane.webp).decode("ascii")
         else:
-            name = f"{index + 1:06d}-{plane.name}.webp"
+            name = f"{index + 1:06d}-{'whole' if plane.marks else plane.name}.webp"
             (folder / name).write_bytes(plane.webp)
             source = f"{PICTURES}/{name}"
         planes.append(
             {"name": plane.name, "src": source, "side_mm": round(plane.side_mm, 1), "given": plane.given,
-             "expected": plane.expected, "cross_mm": plane.cross_mm}
+             "expected": plane.expected, "reference": plane.reference, "cross_mm": plane.cross_mm, "marks": plane.marks}
         )  # fmt: skip
     slices = picture.slices
     return {
@@ -228,6 +232,8 @@ def _data(
         "source": [mask.source for mask in masks],
         "name": [mask.name for mask in masks],
         "dice": [_number(mask.dice) for mask in masks],
+        "judge": [_number(mask.judge_dice) for mask in masks],
+        "reference": [_number(mask.reference_dice) for mask in masks],
         "precision": [_number(mask.precision) for mask in masks],
         "recall": [_number(mask.recall) for mask in masks],
         "volume": [_number(mask.volume_ml) for mask in masks],

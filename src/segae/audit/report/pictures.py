@@ -9,15 +9,18 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from segae import structures
+from segae.anatomy.findings import KINDS
 from segae.assessment import Assessment, ExpectedMask, SliceScore
+from segae.audit.report.chain import marks_of, slab
 from segae.audit.report.contours import svg_path
+from segae.audit.report.references import ReferenceMasks
 from segae.audit.results import MaskRow
 from segae.audit.review.verdict import wrong_mm2
 from segae.engine import Engine
@@ -32,7 +35,7 @@ _WEBP_QUALITY = 62
 _WINDOWS_HU = {"lung": (-1000.0, 250.0), "bone": (-200.0, 750.0), "soft": (-160.0, 240.0)}
 _LUNG_WORDS = ("lung", "trachea", "bronchus")
 # Kinds of trouble that only a view of the whole slice shows.
-_WHOLE_VIEW = ("wrong_side", "outside_body", "odd_position", "not_ct")
+_WHOLE_VIEW = ("wrong_side", "side_swapped", "outside_body", "odd_position", "not_ct")
 # Probabilities are interpolated between slices as log odds, which run like distances from the outline.
 _LEAST_PROBABILITY = 0.002
 
@@ -46,10 +49,12 @@ class Plane:
     name : "axial", "coronal" or "sagittal"
     webp : bytes
     side_mm : float
-    given, expected : str
-        Outlines as SVG paths in mm; `expected` is "" for models that expect no mask.
+    given, expected, reference : str
+        Outlines as SVG paths in mm; `expected` is "" for models that expect no mask, `reference` without a reference.
     cross_mm : (float, float)
         Where the other two planes cut this one, from the left and from the top.
+    marks : tuple of (x, y, text, concerned)
+        Other structures of the scan on a plane that shows all of it: mm from the left and from the top.
     """
 
     name: str
@@ -58,6 +63,8 @@ class Plane:
     given: str
     expected: str
     cross_mm: tuple[float, float]
+    marks: tuple[tuple[float, float, str, bool], ...] = ()
+    reference: str = ""
 
 
 @dataclass(frozen=True)
@@ -67,7 +74,7 @@ class Picture:
     Attributes
     ----------
     planes : tuple of Plane
-        Axial, coronal, sagittal.
+        Axial, coronal, sagittal; for mistakes across structures one more, coronal or sagittal, of the whole scan.
     slice_index : int
         Of the axial plane, along the axial axis of the file.
     slices : tuple of SliceScore
@@ -79,7 +86,9 @@ class Picture:
     slices: tuple[SliceScore, ...]
 
 
-def draw_case(engine: Engine, masks: Sequence[tuple[MaskRow, str]]) -> Iterator[Picture | Exception]:
+def draw_case(
+    engine: Engine, masks: Sequence[tuple[MaskRow, str]], case: Sequence[MaskRow] = ()
+) -> Iterator[Picture | Exception]:
     """Read a case again and draw some of its masks.
 
     Parameters
@@ -87,6 +96,8 @@ def draw_case(engine: Engine, masks: Sequence[tuple[MaskRow, str]]) -> Iterator[
     engine : Engine
     masks : sequence of (MaskRow, kind)
         All of one image; kinds as in `segae.audit.review.verdict.KINDS`.
+    case : sequence of MaskRow
+        All masks of the image, to show where each lies when they contradict each other.
 
     Yields
     ------
@@ -97,13 +108,17 @@ def draw_case(engine: Engine, masks: Sequence[tuple[MaskRow, str]]) -> Iterator[
     except (ValueError, OSError) as error:
         yield from [error] * len(masks)
         return
+    references = ReferenceMasks(engine, ct)
     read: tuple[str, Volume | None] = ("", None)
     for row, kind in masks:
         try:
             if read[0] != row.mask:
                 read = (row.mask, _on_grid(ct, row.mask))
             assert read[1] is not None
-            yield _draw(engine, ct, read[1], row, kind)
+            picture = _draw(engine, ct, read[1], row, kind, references.of(row))
+            if kind in KINDS and case:
+                picture = replace(picture, planes=(*picture.planes, _overview(ct, row, case)))
+            yield picture
         except (ValueError, OSError) as error:
             yield error
 
@@ -122,7 +137,9 @@ def _on_grid(ct: Volume, path: str) -> Volume:
     return load_pair(ct.array.transpose(2, 1, 0), path, affine=xyz)[1]
 
 
-def _draw(engine: Engine, ct: Volume, volume: Volume, row: MaskRow, kind: str) -> Picture:
+def _draw(
+    engine: Engine, ct: Volume, volume: Volume, row: MaskRow, kind: str, reference: npt.NDArray[np.bool_] | None
+) -> Picture:
     labels = row.labels or (1,)
     mask = volume.array == labels[0]
     for label in labels[1:]:
@@ -136,6 +153,10 @@ def _draw(engine: Engine, ct: Volume, volume: Volume, row: MaskRow, kind: str) -
     z, y, x = _worst_place(found, mask, expected)
     box = np.array(found.bbox, np.float64).T
     box = np.stack([np.minimum(box[0], expected.box[0]), np.maximum(box[1], expected.box[1])])
+    if reference is not None and reference.any():
+        filled = [np.flatnonzero(reference.any(axis=axes)) for axes in ((1, 2), (0, 2), (0, 1))]
+        box[0] = np.minimum(box[0], [f[0] for f in filled])
+        box[1] = np.maximum(box[1], [f[-1] + 1 for f in filled])
     centre_mm, side_mm = _frame(box, ct, whole=kind in _WHOLE_VIEW)
     window = _window(row.structure)
     planes = []
@@ -159,6 +180,7 @@ def _draw(engine: Engine, ct: Volume, volume: Volume, row: MaskRow, kind: str) -
                 view.outline(_plane(mask, fixed, at)),
                 view.outline(expected.plane(fixed, at)) if expected.known else "",
                 view.place(position[rows], position[columns]),
+                reference="" if reference is None else view.outline(_plane(reference, fixed, at)),
             )
         )
     in_file = tuple(
@@ -166,6 +188,31 @@ def _draw(engine: Engine, ct: Volume, volume: Volume, row: MaskRow, kind: str) -
         for s in found.slices
     )
     return Picture(tuple(planes), volume.source_index(0, z), in_file)
+
+
+def _overview(ct: Volume, row: MaskRow, case: Sequence[MaskRow]) -> Plane:
+    """All structures on one plane: the spine from the side, everything else from the front."""
+    marks = marks_of(row, case, ct)
+    sagittal = row.structure.startswith("vertebrae_")
+    axis, (rows, columns) = (2, (0, 1)) if sagittal else (1, (0, 2))
+    extent_mm = np.array(ct.array.shape) * ct.spacing_mm
+    side_mm = float(max(extent_mm[rows], extent_mm[columns]))
+    view = _View(
+        origin_mm=((extent_mm[rows] - side_mm) / 2, (extent_mm[columns] - side_mm) / 2),
+        side_mm=side_mm,
+        spacing_mm=(ct.spacing_mm[rows], ct.spacing_mm[columns]),
+        flip=True,
+    )
+    places = [view.place(mark.place[rows] + 0.5, mark.place[columns] + 0.5) for mark in marks]
+    return Plane(
+        "sagittal" if sagittal else "coronal",
+        view.webp(slab(ct, marks, axis), _WINDOWS_HU["bone"]),
+        side_mm,
+        "",
+        "",
+        places[0],
+        tuple((x, y, mark.text, mark.concerned) for (x, y), mark in zip(places, marks, strict=True)),
+    )
 
 
 def _plane(array: Array, axis: int, at: int) -> Array:

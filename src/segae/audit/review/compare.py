@@ -11,6 +11,7 @@ from __future__ import annotations
 import csv
 import math
 import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from segae.anatomy.findings import KINDS
 from segae.audit.results import MaskRow, Results
 from segae.audit.store import load
 from segae.errors import AuditError, ParameterError
@@ -82,6 +84,9 @@ class Comparison:
         Masks with a Dice in one version only.
     ambiguous : list of (case, structure)
         Left out, since a version has several masks of the structure in that case.
+    contradicted : dict of kind -> (int, int)
+        Masks of A and of B that the other structures of their scan contradict, by kind of flag (`segae.anatomy`);
+        kinds that occur.
     """
 
     structures: list[Difference]
@@ -89,6 +94,7 @@ class Comparison:
     only_a: list[Pair]
     only_b: list[Pair]
     ambiguous: list[Pair]
+    contradicted: dict[str, tuple[int, int]]
 
 
 @dataclass(frozen=True)
@@ -152,7 +158,13 @@ def compare(out_a: str | os.PathLike[str], out_b: str | os.PathLike[str], seed: 
         sorted(a.keys() - b.keys() - ambiguous),
         sorted(b.keys() - a.keys() - ambiguous),
         sorted(ambiguous),
+        _contradicted(*results),
     )
+
+
+def _contradicted(a: Results, b: Results) -> dict[str, tuple[int, int]]:
+    counts = [Counter(flag.name for mask in version.masks for flag in set(mask.flags)) for version in (a, b)]
+    return {kind: (counts[0][kind], counts[1][kind]) for kind in KINDS if counts[0][kind] or counts[1][kind]}
 
 
 def best(outs: Sequence[str | os.PathLike[str]]) -> tuple[list[Best], list[Pair]]:

@@ -4,10 +4,12 @@ Raw scores of different structures do not compare: 0.75 is a poor liver and a go
 compared with the others of its structure, by a robust z-score (`suspicion`). Flags come first, in order of severity:
 
 1. "failed": the mask could not be scored.
-2. "wrong": `not_ct`, `outside_body`, `wrong_side`, `implausible_volume`, `rarely_empty`; these are to be believed.
-3. "open": all others by suspicion, to which each of the weaker signs `truncated`, `fragmented`, `odd_volume` and
-   `odd_position` adds `WEAK_SIGN`. They only add, since they are wrong at times: `truncated` fires on 60 % of the
-   truncated masks but on 17 % of good ones, which makes it worth ln(60 / 17) = 1.26.
+2. "wrong": `not_ct`, `outside_body`, `wrong_side`, `implausible_volume`, `rarely_empty`, and what the scan's other
+   structures contradict: `side_swapped`, `out_of_order`, `wrong_level`, `misplaced`, `merged`. These are to be
+   believed.
+3. "open": all others by suspicion, to which each of the weaker signs `truncated`, `fragmented`, `overlaps`,
+   `missing_part`, `odd_volume` and `odd_position` adds `WEAK_SIGN`. They only add, since they are wrong at times:
+   `truncated` fires on 60 % of the truncated masks but on 17 % of good ones, which makes it worth ln(60 / 17) = 1.26.
 4. "empty": masks of structures that are empty in many scans, mostly because the scan does not show them.
 
 `touches_border`, `untrained_structure` and `non_finite` change nothing.
@@ -33,8 +35,11 @@ Float64 = npt.NDArray[np.float64]
 
 Severity = Literal["failed", "wrong", "open", "empty"]
 
-STRONG_FLAGS = ("not_ct", "outside_body", "wrong_side", "implausible_volume", "rarely_empty")
-WEAK_FLAGS = ("truncated", "fragmented", "odd_volume", "odd_position")
+STRONG_FLAGS = (
+    "not_ct", "outside_body", "wrong_side", "side_swapped", "out_of_order", "wrong_level", "misplaced", "merged",
+    "implausible_volume", "rarely_empty",
+)  # fmt: skip
+WEAK_FLAGS = ("truncated", "fragmented", "overlaps", "missing_part", "odd_volume", "odd_position")
 WEAK_SIGN = 1.26
 
 _ORDER: tuple[Severity, ...] = ("failed", "wrong", "open", "empty")

@@ -16,10 +16,17 @@ KINDS = {
     "not_ct": "image is no CT",
     "outside_body": "outside the body",
     "wrong_side": "wrong side",
+    "side_swapped": "sides exchanged",
+    "out_of_order": "out of order",
+    "wrong_level": "wrong level",
+    "misplaced": "wrong place",
+    "merged": "covers two",
     "implausible_volume": "impossible volume",
     "rarely_empty": "empty",
     "truncated": "end missing",
     "fragmented": "fragments",
+    "overlaps": "overlaps another",
+    "missing_part": "neighbour has no label",
     "elsewhere": "wrong shape",
     "too_large": "too large",
     "too_small": "too small",
@@ -32,8 +39,11 @@ KINDS = {
 }
 
 # Flags that say what is wrong whatever the score, and those that do so beside a good one.
-_DECISIVE = ("not_ct", "outside_body", "wrong_side", "implausible_volume", "rarely_empty")
-_BESIDE = ("truncated", "fragmented", "odd_volume", "odd_position")
+_DECISIVE = (
+    "not_ct", "outside_body", "wrong_side", "side_swapped", "out_of_order", "wrong_level", "misplaced", "merged",
+    "implausible_volume", "rarely_empty",
+)  # fmt: skip
+_BESIDE = ("truncated", "fragmented", "overlaps", "missing_part", "odd_volume", "odd_position")
 # From this Dice on, two careful readers differ as much.
 _GOOD_DICE = 0.85
 # In a cohort of so many, a mask that is no further below the others than this is as good as they usually are.

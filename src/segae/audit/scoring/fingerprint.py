@@ -10,18 +10,24 @@ from pathlib import Path
 from segae.datasets.case import Case
 
 
-def fingerprint(case: Case, model_sha256: str, root: Path) -> str:
+def fingerprint(case: Case, model_sha256: str, root: Path, reference: str = "none") -> str:
     """Hash of all that a case's scores depend on, as far as that is seen without reading its files.
 
-    Size and time of change of every file, the names given to the masks, and the model. Paths count from the dataset's
-    folder `root`: a dataset that is reached by another path or mount is the same.
+    Size and time of change of every file, the names given to the masks, the model and the kind of reference. Paths
+    count from the dataset's folder `root`: a dataset that is reached by another path or mount is the same.
     """
-    files = sorted({mask.path for mask in case.masks} | ({case.image} if case.image is not None else set()))
+    files = sorted(
+        {mask.path for mask in (*case.masks, *case.reference)} | ({case.image} if case.image is not None else set())
+    )
     told = {
         "model": model_sha256,
         "image": None if case.image is None else path_below(root, case.image),
         "files": [[path_below(root, path), *_state(path)] for path in files],
         "masks": sorted([mask.structure, path_below(root, mask.path), list(mask.labels)] for mask in case.masks),
+        "reference": [
+            reference,
+            *sorted([mask.structure, path_below(root, mask.path), list(mask.labels)] for mask in case.reference),
+        ],
     }
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()
 

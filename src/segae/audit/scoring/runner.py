@@ -6,7 +6,7 @@ import logging
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -16,11 +16,13 @@ from segae.audit.results import Results
 from segae.audit.scoring.fingerprint import fingerprint
 from segae.audit.scoring.local import score_here
 from segae.audit.scoring.progress import show_progress
+from segae.audit.scoring.reference import weighed
 from segae.audit.scoring.worker import Outcome, Settings, sha256_of
 from segae.audit.store import Store, load
 from segae.audit.tables import write_tables
 from segae.datasets import Found, find_cases
 from segae.datasets.case import Case
+from segae.datasets.references import add_references
 from segae.errors import AuditError, ParameterError
 from segae.session import model_path
 from segae.threads import available_threads
@@ -70,6 +72,11 @@ def run(
     model: str | os.PathLike[str] = "default",
     device: str = "auto",
     scheduler: str | None = None,
+    reference: str | os.PathLike[str] | None = "auto",
+    reference_names: Mapping[str, object] | Mapping[int, str] | str | Path | None = None,
+    reference_reliability: float | None = None,
+    resample_reference: bool = False,
+    verified: Collection[str] = (),
     progress: bool = True,
     on_found: Callable[[Found], object] | None = None,
     on_case: Callable[[Outcome], object] | None = None,
@@ -91,6 +98,18 @@ def run(
         As for `segae.Engine`.
     scheduler : str, optional
         Address of a Dask scheduler, whose workers then take the place of the processes.
+    reference : path, "auto", "built-in" or None
+        Masks of the same scans from elsewhere, to weigh beside the judge: a folder as in
+        `segae.datasets.references.add_references`, or what the network in the package draws ("auto": where it can
+        help). See ``docs/reference.md``.
+    reference_names : dict, path or str, optional
+        What the reference's names and values mean.
+    reference_reliability : float, optional
+        Dice that the reference reaches as a rule, for structures that the dataset shows too rarely to tell.
+    resample_reference : bool
+        Bring references on other grids onto the scans', nearest neighbour.
+    verified : collection of str
+        Cases whose masks are known to be right: they decide how far the reference is trusted.
     progress : bool
         Show a bar with the rate and the time left, where stderr is a terminal.
     on_found : callable, optional
@@ -120,11 +139,22 @@ def run(
             on_found(found)
         _check_found(found)
         root = _Root(found)
-        waiting = _waiting(found.cases, store, digest, root.path)
+        cases, kind = found.cases, _kind(reference)
+        if kind == "given":
+            cases = add_references(cases, os.fspath(reference or ""), reference_names)
+        unknown = sorted(set(verified) - {case.id for case in cases})
+        if unknown:
+            raise ParameterError(
+                f"verified: the dataset has no case {unknown[0]!r}; see the column case of scores.csv."
+            )
+        waiting = _waiting(cases, store, digest, root.path, kind)
         _check_same(found, store, len(found.cases) - len(waiting))
         processes = max(1, min(workers or available_threads(), len(waiting)))
         threads = 1 if scheduler else max(1, available_threads() // processes)
-        settings = Settings("default" if model == "default" else str(path), digest, device, threads, str(root.path))
+        settings = Settings(
+            "default" if model == "default" else str(path), digest, device, threads, str(root.path), kind,
+            reference_reliability, resample_reference,
+        )  # fmt: skip
         gone = store.mark_present({case.id for case in found.cases})
         _begin(store, found, settings, str(path))
         outcomes = _score(waiting, processes, scheduler, settings)
@@ -138,8 +168,12 @@ def run(
                 advance(len(outcome.masks))
                 if on_case is not None:
                     on_case(outcome)
-        store.set_meta(finished=_now())
+        store.set_meta(finished=_now(), reference=os.fspath(reference) if reference is not None else "none")
         results = load(out)
+        changed = weighed(results.masks, verified, reference_reliability)
+        if changed:
+            store.weigh(changed)
+            results = load(out)
         write_tables(results)
     if unnamed:
         _log.warning("values of labelmaps without a name, and in how many cases: %s", dict(sorted(unnamed.items())))
@@ -168,6 +202,13 @@ def _check_same(found: Found, store: Store, unchanged: int) -> None:
     raise AuditError(f"out: {store.out} holds the audit of {before}. Pick another folder for {found.root} with -o.")
 
 
+def _kind(reference: str | os.PathLike[str] | None) -> str:
+    """What `Settings.reference` says of a reference."""
+    if reference is None:
+        return "none"
+    return str(reference) if reference in ("auto", "built-in") else "given"
+
+
 def _same_place(one: Path, other: Path) -> bool:
     try:
         return one == other or one.resolve() == other.resolve()
@@ -175,12 +216,12 @@ def _same_place(one: Path, other: Path) -> bool:
         return False
 
 
-def _waiting(cases: list[Case], store: Store, digest: str, root: Path) -> list[Case]:
+def _waiting(cases: list[Case], store: Store, digest: str, root: Path, reference: str) -> list[Case]:
     """Cases that are not done, or not as they are now."""
     known = store.fingerprints()
     with ThreadPoolExecutor(_ASKING_THREADS) as pool:
         done = [case for case in cases if case.id in known]
-        now = pool.map(lambda case: fingerprint(case, digest, root), done)
+        now = pool.map(lambda case: fingerprint(case, digest, root, reference), done)
         unchanged = {case.id for case, seen in zip(done, now, strict=True) if known[case.id] == seen}
     return [case for case in cases if case.id not in unchanged]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import threading
 import time
 from collections import defaultdict
@@ -12,16 +13,21 @@ from pathlib import Path
 
 import numpy as np
 
-from segae.assessment import Assessment
+from segae.assessment import Assessment, Flag
 from segae.audit.results import CaseRow, MaskRow, slices_to_json
 from segae.audit.scoring.fingerprint import fingerprint, path_below
 from segae.audit.scoring.reading import Memories, read_masks
 from segae.datasets.case import Case, MaskFile
+from segae.datasets.references import read_reference
 from segae.engine import Engine
 from segae.errors import ModelFileError, SegaeError, VolumeError
 from segae.masks import read_mask
 from segae.parts import Part, assess_parts
+from segae.reference.builtin import BuiltInReference
+from segae.reference.given import GivenReference
 from segae.volume import Volume, load
+
+Reference = BuiltInReference | GivenReference | None
 
 _memories = Memories()
 _engines: dict[Settings, Engine] = {}
@@ -33,6 +39,7 @@ class Settings:
     """What all cases of a run have in common.
 
     `root` is the dataset's folder, from which `MaskRow.source` tells paths; `threads` are those of one engine.
+    `reference` is "none", "auto", "built-in" or "given" (the masks in `Case.reference`, of the given reliability).
     """
 
     model: str
@@ -40,6 +47,9 @@ class Settings:
     device: str
     threads: int | None
     root: str
+    reference: str = "none"
+    reference_reliability: float | None = None
+    resample_reference: bool = False
 
 
 @dataclass(frozen=True)
@@ -88,11 +98,11 @@ def score_case(case: Case, settings: Settings) -> Outcome:
     begin = time.perf_counter()
     engine = open_engine(settings)
     seen = fingerprint(
-        case, settings.model_sha256, Path(settings.root)
+        case, settings.model_sha256, Path(settings.root), settings.reference
     )  # before reading: a later change is noticed next time
     rows = _Rows(case, settings)
     try:
-        _score(case, engine, rows)
+        _score(case, engine, rows, settings)
     except Exception as error:  # a case that breaks in a way that nobody thought of must not end the run
         rows.fail_rest(error)
     return rows.outcome(seen, time.perf_counter() - begin)
@@ -102,10 +112,11 @@ def failed_case(case: Case, settings: Settings, message: str) -> Outcome:
     """What is kept of a case that its worker did not survive."""
     rows = _Rows(case, settings)
     rows.fail_rest(SegaeError(message))
-    return rows.outcome(fingerprint(case, settings.model_sha256, Path(settings.root)), 0.0)
+    seen = fingerprint(case, settings.model_sha256, Path(settings.root), settings.reference)
+    return rows.outcome(seen, 0.0)
 
 
-def _score(case: Case, engine: Engine, rows: _Rows) -> None:
+def _score(case: Case, engine: Engine, rows: _Rows, settings: Settings) -> None:
     if not case.masks:
         raise SegaeError("masks: the case has none that is known.")
     if case.image is None:
@@ -116,18 +127,40 @@ def _score(case: Case, engine: Engine, rows: _Rows) -> None:
         files[mask.path].append(mask)
     singles = {path: masks[0] for path, masks in files.items() if len(masks) == 1 and not masks[0].labels}
     drawn: list[MaskFile] = []
-    found = engine.assess_masks(image, _draw(singles, rows, drawn), on_error="return")
+    reference = _reference(case, image, engine, rows, settings)
+    found = engine.assess_masks(image, _draw(singles, rows, drawn), on_error="return", reference=reference)
     for mask, entry in zip(drawn, found, strict=True):
-        other = _other_value(image, mask, engine) if isinstance(entry, VolumeError) else None
+        other = _other_value(image, mask, engine, reference) if isinstance(entry, VolumeError) else None
         rows.add(mask, entry if other is None else other)
     for path, labelmap in read_masks([path for path in files if path not in singles], _memories):
         if isinstance(labelmap, Exception):
             for mask in files[path]:
                 rows.add(mask, labelmap)
         else:
-            _score_labelmap(image, labelmap, files[path], engine, rows)
+            _score_labelmap(image, labelmap, files[path], engine, rows, reference)
             for value in {value for mask in files[path] for value in mask.labels}:
                 rows.unnamed.pop(value, None)
+
+
+def _reference(case: Case, image: Volume, engine: Engine, rows: _Rows, settings: Settings) -> Reference:
+    """What all masks of the case are compared with; a reference that cannot be used is told once."""
+    if settings.reference == "none":
+        return None
+    if settings.reference != "given":
+        return engine.built_in_reference(image, settings.reference)
+    if not case.reference:
+        return None
+    try:
+        return read_reference(
+            image,
+            case.reference,
+            settings.reference_reliability,
+            resample=settings.resample_reference,
+            threads=settings.threads or 1,
+        )
+    except SegaeError as error:
+        rows.problem = Flag("reference_unusable", _in_words(error))
+        return None
 
 
 def _draw(files: dict[Path, MaskFile], rows: _Rows, drawn: list[MaskFile]) -> Iterator[tuple[str, Volume]]:
@@ -140,10 +173,17 @@ def _draw(files: dict[Path, MaskFile], rows: _Rows, drawn: list[MaskFile]) -> It
             yield files[path].structure, volume
 
 
-def _score_labelmap(image: Volume, labelmap: Volume, masks: Sequence[MaskFile], engine: Engine, rows: _Rows) -> None:
+def _score_labelmap(
+    image: Volume,
+    labelmap: Volume,
+    masks: Sequence[MaskFile],
+    engine: Engine,
+    rows: _Rows,
+    reference: Reference,
+) -> None:
     """One pass over the labelmap; a structure that it lacks is left out, or an empty mask."""
     parts = {mask: Part(mask.structure, mask.labels or (1,)) for mask in masks}
-    found = assess_parts(engine, image, labelmap, list(parts.values()))
+    found = assess_parts(engine, image, labelmap, list(parts.values()), reference)
     rows.unnamed.update(found.unnamed)
     for mask, part in parts.items():
         entry = found.entries[part]
@@ -156,7 +196,7 @@ def _score_labelmap(image: Volume, labelmap: Volume, masks: Sequence[MaskFile], 
             rows.add(mask, entry)
 
 
-def _other_value(image: Volume, mask: MaskFile, engine: Engine) -> Assessment | SegaeError | None:
+def _other_value(image: Volume, mask: MaskFile, engine: Engine, reference: Reference) -> Assessment | SegaeError | None:
     """Assess a mask of 0 and one other value, such as 255, of which a folder cannot tell; None when it is no such."""
     try:
         volume, labels = read_mask(load(mask.path, "mask", scaled=True), "mask", 1)
@@ -165,7 +205,7 @@ def _other_value(image: Volume, mask: MaskFile, engine: Engine) -> Assessment | 
     if len(labels) != 1 or 1 in labels:
         return None
     part = Part(mask.structure, tuple(labels))
-    return assess_parts(engine, image, volume, [part]).entries[part]
+    return assess_parts(engine, image, volume, [part], reference).entries[part]
 
 
 class _Rows:
@@ -173,6 +213,7 @@ class _Rows:
 
     def __init__(self, case: Case, settings: Settings) -> None:
         self.unnamed: dict[int, int] = {}
+        self.problem: Flag | None = None
         self._case = case
         self._settings = settings
         self._missing = dict.fromkeys(case.masks)
@@ -187,8 +228,9 @@ class _Rows:
             row = replace(
                 row, dice=found.dice, precision=found.precision, recall=found.recall, raw=found.raw,
                 volume_ml=found.volume_ml, flags=found.flags, bbox=found.bbox, centroid_mm=found.centroid_mm,
-                slices_json=slices_to_json(found.slices),
+                slices_json=slices_to_json(found.slices), judge_dice=found.judge_dice,
             )  # fmt: skip
+            row = _with_reference(row, found, self._case.reference)
         self._rows[row.structure, row.source] = row
 
     def leave_out(self, mask: MaskFile) -> None:
@@ -206,6 +248,8 @@ class _Rows:
         """All rows, with the time that the case took."""
         each = seconds / max(len(self._rows), 1)
         rows = [replace(row, seconds=each) for row in self._rows.values()]
+        if self.problem is not None and rows:
+            rows[0] = replace(rows[0], flags=(*rows[0].flags, self.problem))
         errors = [row.error for row in rows if row.error is not None]
         state = "failed" if rows and len(errors) == len(rows) else "done"
         error = f"{len(errors)} of {len(rows)} masks: {errors[0]}" if errors else None
@@ -227,6 +271,21 @@ class _Rows:
             return ""
         told = path_below(Path(self._settings.root), mask.path)
         return told + ("#" + "+".join(map(str, mask.labels)) if mask.labels else "")
+
+
+def _with_reference(row: MaskRow, found: Assessment, files: Sequence[MaskFile]) -> MaskRow:
+    seen = found.reference
+    if seen is None:
+        return row
+    file = next((file for file in files if file.structure == row.structure), None)
+    if seen.source == "given" and file is not None:
+        row = replace(row, reference_mask=str(file.path.absolute()), reference_labels=file.labels)
+    low, high = found.dice_interval or (math.nan, math.nan)
+    return replace(
+        row, reference_source=seen.source, reference_dice=seen.dice, reference_precision=seen.precision,
+        reference_recall=seen.recall, reference_nsd=seen.nsd, reference_ml=seen.volume_ml,
+        reference_reliability=seen.reliability, dice_low=low, dice_high=high,
+    )  # fmt: skip
 
 
 def _in_words(error: Exception) -> str:

@@ -302,13 +302,20 @@
       const top = axial ? "front" : "head";
       const svg = make("svg", { viewBox: `0 0 ${s} ${s}`, role: "img", "aria-label": `${plane.name} plane` },
         make("image", { href: plane.src, width: s, height: s, preserveAspectRatio: "none" }),
-        ...["given", "expected"].filter((which) => plane[which]).flatMap((which) => [
+        ...["given", "expected", "reference"].filter((which) => plane[which]).flatMap((which) => [
           make("path", { d: plane[which], class: "outline halo" }), make("path", { d: plane[which], class: `outline ${which}` })]),
         ...[[x, 0, x, tick], [x, s - tick, x, s], [0, y, tick, y], [s - tick, y, s, y]].map(([x1, y1, x2, y2]) =>
           make("line", { x1, y1, x2, y2, class: "cross" })),
         make("text", { x: s * 0.02, y: s * (Math.abs(y / s - 0.5) < 0.08 ? 0.4 : 0.53), "font-size": s * 0.042, "stroke-width": s * 0.008, class: "side" }, left),
         make("text", { x: s * (Math.abs(x / s - 0.5) < 0.1 ? 0.62 : 0.5), y: s * 0.055, "font-size": s * 0.042, "stroke-width": s * 0.008, "text-anchor": "middle", class: "side" }, top));
-      const caption = axial ? `axial, slice ${picture.slice}` : plane.name;
+      for (const [mx, my, text, concerned] of plane.marks || []) {
+        const kind = concerned ? "mark concerned" : "mark";
+        svg.append(
+          make("circle", { cx: mx, cy: my, r: s * 0.008, class: kind }),
+          make("text", { x: mx + s * 0.014, y: my + s * 0.011, "font-size": s * 0.032, "stroke-width": s * 0.006, class: kind }, text));
+      }
+      const all = (plane.marks || []).length > 0;
+      const caption = axial ? `axial, slice ${picture.slice}` : all ? `${plane.name}, all structures` : plane.name;
       return make("figure", {}, svg, make("figcaption", {}, caption));
     });
     const sample = (which) => make("svg", { viewBox: "0 0 30 8", "aria-hidden": "true" },
@@ -319,6 +326,7 @@
       make("div", { class: "legend" },
         make("span", {}, sample("given"), "the mask (solid)"),
         expects ? make("span", {}, sample("expected"), "where segae expects it (dashed)") : "",
+        picture.planes.some((plane) => plane.reference) ? make("span", {}, sample("reference"), "the reference (dotted)") : "",
         make("span", {}, `${Math.round(picture.planes[0].side_mm)} mm wide`), make("span", {}, "O: outlines off and on")),
       drawCurves(picture),
     ];
@@ -365,6 +373,9 @@
     const percentile = masks.percentile[i];
     return make("div", { class: "numbers" },
       number(fixed(masks.dice[i], 2), "predicted Dice"),
+      ...(masks.reference[i] === null ? [] : [
+        number(fixed(masks.judge[i], 2), "the judge alone"),
+        number(fixed(masks.reference[i], 2), "Dice with the reference", "A reference is not the truth: the mask can be right against it")]),
       number(fixed(masks.precision[i], 2), "precision", "Share of the mask that is right: low where it is too large"),
       number(fixed(masks.recall[i], 2), "recall", "Share of the structure that is covered: low where it is too small"),
       number(`${ml(masks.volume[i])}`, "ml"),

@@ -329,7 +329,7 @@ def test_metatensors_as_monai_hands_them_out(engine: segae.Engine, image: Array,
 
 def test_arguments_of_a_wrong_type(engine: segae.Engine, image: Array) -> None:
     for threads in (2.0, "2", [2]):
-        with pytest.raises(segae.ParameterError, match=r"threads: expected a positive integer or None, got"):
+        with pytest.raises(segae.ParameterError, match="threads: expected"):
             segae.Engine(engine.model, "cpu", threads=threads)  # type: ignore[arg-type]
         with pytest.raises(segae.ParameterError, match="threads: expected"):
             segae.measure(kidney(), kidney(), spacing=SPACING, threads=threads)  # type: ignore[arg-type]

@@ -150,7 +150,7 @@ class Engine:
         error_map : bool
             Add to every slice the mask that the model expects.
         reference : None, mask or labelmap, "auto" or "built-in"
-            Masks of another origin, on the image's grid, to weigh beside the judge: see ``docs/reference.md``.
+            Masks of another origin, on the image's grid, to weigh beside the judge: see ``docs/second_opinion.md``.
             "built-in" is the network in the package, "auto" the same where it can help.
         reference_label : int, optional
             The structure's value in a reference that is a labelmap.

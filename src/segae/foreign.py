@@ -147,13 +147,13 @@ def _read_itk(image: Any, argument: str) -> Given:
     """SimpleITK's and ITK's images: a view of their buffer as [z, y, x], as their own functions give it."""
     module = sys.modules[type(image).__module__.partition(".")[0]]
     view = np.asarray(module.GetArrayViewFromImage(image))
-    if view.ndim != 3:
+    direction = image.GetDirection()
+    turn = np.asarray(direction if isinstance(direction, tuple) else module.array_from_matrix(direction), np.float64)
+    if view.ndim != 3 or turn.size != 9:
         raise VolumeError(
             f"{argument}: expected an image of 3 dimensions with one number a voxel, got shape {view.shape} in numpy's "
             f"order. Extract one volume or component first."
         )
-    direction = image.GetDirection()
-    turn = np.asarray(direction if isinstance(direction, tuple) else module.array_from_matrix(direction), np.float64)
     affine = np.eye(4)
     affine[:3, :3] = turn.reshape(3, 3) * [float(image.GetSpacing()[i]) for i in range(3)]
     affine[:3, 3] = [float(image.GetOrigin()[i]) for i in range(3)]

@@ -309,10 +309,10 @@
         make("text", { x: s * 0.02, y: s * (Math.abs(y / s - 0.5) < 0.08 ? 0.4 : 0.53), "font-size": s * 0.042, "stroke-width": s * 0.008, class: "side" }, left),
         make("text", { x: s * (Math.abs(x / s - 0.5) < 0.1 ? 0.62 : 0.5), y: s * 0.055, "font-size": s * 0.042, "stroke-width": s * 0.008, "text-anchor": "middle", class: "side" }, top));
       for (const [mx, my, text, concerned] of plane.marks || []) {
-        const kind = concerned ? "mark concerned" : "mark";
+        const kind = concerned ? "spot concerned" : "spot";
         svg.append(
-          make("circle", { cx: mx, cy: my, r: s * 0.008, class: kind }),
-          make("text", { x: mx + s * 0.014, y: my + s * 0.011, "font-size": s * 0.032, "stroke-width": s * 0.006, class: kind }, text));
+          make("circle", { cx: mx, cy: my, r: s * 0.01, "stroke-width": s * 0.003, class: kind }),
+          make("text", { x: mx + s * 0.018, y: my + s * 0.014, "font-size": s * 0.04, "stroke-width": s * 0.008, class: kind }, text));
       }
       const all = (plane.marks || []).length > 0;
       const caption = axial ? `axial, slice ${picture.slice}` : all ? `${plane.name}, all structures` : plane.name;

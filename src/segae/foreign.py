@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from segae.containers import Kind, kind_of, read_container
 from segae.device import DeviceVolume, cuda_place, lend, plain, stream_of
 from segae.errors import DeviceError, VolumeError
 from segae.frame import Array, Given, Volume
@@ -41,6 +42,8 @@ def read(source: object, argument: str, scaled: bool, allocate: Allocate | None 
         )  # fmt: skip
     if isinstance(source, (str, os.PathLike)):
         given = read_file(Path(source), argument, scaled, allocate)
+    elif isinstance(source, (list, tuple)) and kind_of(source) is Kind.SERIES:
+        given = read_container(source, Kind.SERIES, argument)
     elif isinstance(source, Carried):
         given = _read_array(source.array, source.affine, argument)
     elif hasattr(source, "dataobj") and hasattr(source, "affine"):

@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segae import content
+from segae.containers import kind_of, read_container
 from segae.errors import VolumeError
 from segae.frame import Array, Form, Given, axis_codes
 from segae.whole_numbers import labels_of_stored
@@ -51,6 +52,9 @@ def read_file(path: Path, argument: str, scaled: bool, allocate: Allocate | None
     VolumeError
         When there is no such file, or it holds no image, or a damaged one.
     """
+    kind = None if path.name.endswith((".nii.gz", ".nii")) and not path.is_dir() else kind_of(path)
+    if kind is not None:
+        return read_container(path, kind, argument)
     image, stream = _open(path, argument)
     try:
         given = read_nibabel(image, argument, scaled, allocate, str(path))

@@ -35,6 +35,8 @@ PAGES = {
     "src/segae/models/CARD.md": "reference/card.md",
 }
 NOTEBOOKS = ("curate", "training_loop")
+# All tables of benchmarks/results stand on one page.
+TABLES = "reference/benchmarks.md"
 _LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)#\s]+)(#[^)\s]*)?\)")
 _LIST = re.compile(r"(?m)^(?!\s*(?:[-*]|\d+\.) )(?=\S)(.+)\n(?=(?:[-*]|1\.) )")
 
@@ -42,7 +44,7 @@ _LIST = re.compile(r"(?m)^(?!\s*(?:[-*]|\d+\.) )(?=\S)(.+)\n(?=(?:[-*]|1\.) )")
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pages."""
     made = {site: (ROOT / source).read_text(encoding="utf-8") for source, site in PAGES.items()}
-    made["reference/benchmarks.md"] = _benchmarks()
+    made[TABLES] = _benchmarks()
     made["reference/cli.md"] = _command_line()
     made["reference/structures.md"] = _structures()
     made |= {f"notebooks/{name}.md": _notebook(ROOT / "docs" / "notebooks" / f"{name}.ipynb") for name in NOTEBOOKS}
@@ -60,11 +62,11 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 def on_page_markdown(markdown: str, *, page: Page, files: Files, **_: Any) -> str:
     """Make links between files of the repository links between pages; lists need no empty line before them."""
-    sites = PAGES | {f"benchmarks/results/{path.name}": "reference/benchmarks.md" for path in _tables()}
+    sites = PAGES | {f"benchmarks/results/{path.name}": TABLES for path in _tables()}
     sites |= {f"examples/{path.name}": f"examples/{path.stem}.md" for path in (ROOT / "examples").glob("*.py")}
     sites |= {f"docs/notebooks/{name}.ipynb": f"notebooks/{name}.md" for name in NOTEBOOKS}
     here = page.file.src_uri
-    source = next((path for path, site in PAGES.items() if site == here), f"docs/{here}")
+    source = next((path for path, site in sites.items() if site == here), f"docs/{here}")
     folder = PurePosixPath(source).parent
 
     def relink(match: re.Match[str]) -> str:
@@ -109,7 +111,8 @@ def _structures() -> str:
 def _command_line() -> str:
     parser = build_parser()
     parser.formatter_class = _Wide
-    text = ["# Command line", "Exit codes: 0 done, 1 the run failed, 2 wrong usage.", _fence(parser.format_help())]
+    codes = "Exit codes: 0 done, 1 the run failed, 2 wrong usage, 3 a gate (`--fail-below`) was not passed."
+    text = ["# Command line", codes, _fence(parser.format_help())]
     for name, command in _commands(parser):
         command.formatter_class = _Wide
         text += [f"## segae {name}", _fence(command.format_help())]

@@ -22,6 +22,7 @@ import pytest
 import segae
 from segae import audit
 from segae.audit.results import MaskRow, Results
+from segae.audit.review.verdict import KINDS
 from segae.audit.scoring import runner, worker
 from segae.audit.scoring.worker import Outcome, Settings
 from segae.audit.store import RESULTS, Store
@@ -462,6 +463,10 @@ def test_tables_are_read_as_they_are(reader: str, run: Run, dataset: Path, out: 
     assert list(scores["case"]) == ["s1", "s1", "s2", "s2", "s3", "s3"]
     dice = [float("nan") if value is None else value for value in scores["dice"].to_list()]
     np.testing.assert_allclose(dice, [mask.dice for mask in audit.load(out).masks], rtol=1e-5)
+    ranked = audit.rank(audit.load(out))
+    told = list(zip(scores["rank"], scores["case"], scores["structure"], strict=True))
+    assert sorted(told) == [(entry.place, entry.mask.case_id, entry.mask.structure) for entry in ranked]
+    assert set(scores["finding"]) <= set(KINDS)
     assert library.read_csv(out / "matrix.csv").shape == (3, 3)
     assert library.read_csv(out / "summary.csv").shape[0] == 2
     assert library.read_csv(out / "dataset.csv").shape[0] == 1
@@ -565,6 +570,20 @@ def test_command(run: Run, dataset: Path, out: Path, tiny_model: Path, capsys: p
     assert json.loads(line)["case"] == "s2"
     assert json.loads(line)["masks"][1]["dice"] == pytest.approx(rows(out)["s2", "spleen"].dice, abs=1e-6)
     assert "unchanged" in told.err
+
+
+def test_gate(run: Run, dataset: Path, out: Path, tiny_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from segae.cli import main
+
+    command = ["audit", str(dataset), "-o", str(out), "--no-report", "--model", str(tiny_model), "--device", "cpu"]
+    run(dataset, out)
+    dice = [mask.dice for mask in rows(out).values()]
+    assert main([*command, "--fail-below", str(min(dice) - 1e-6)]) == 0
+    assert main([*command, "--fail-below", str(min(dice) + 1e-6)]) == 3
+    assert "1 masks below" in capsys.readouterr().out
+    spoil(dataset, "zero bytes")
+    assert main([*command, "--fail-below", "0"]) == 3
+    assert "1 could not be scored" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

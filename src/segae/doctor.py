@@ -23,22 +23,41 @@ class Finding:
 
 
 def examine() -> list[Finding]:
-    """Look at the platform, ONNX Runtime, CUDA and the default model, in that order."""
+    """Look at the platform, the installed distribution, ONNX Runtime, CUDA and the default model, in that order."""
     return [
         Finding("segae", f"{_core.__version__} on Python {platform.python_version()}, {platform.platform()}"),
+        _distribution(),
         _runtimes(),
         _kernels(),
         *(_device(device) for device in ("cpu", *(["cuda"] if cuda_driver_devices() else []))),
     ]
 
 
-def _runtimes() -> Finding:
-    installed = []
-    for name in ("onnxruntime", "onnxruntime-gpu"):
+def _installed(*names: str) -> list[str]:
+    """Which of these distributions are installed, with their versions."""
+    found = []
+    for name in names:
         try:
-            installed.append(f"{name} {metadata.version(name)}")
+            found.append(f"{name} {metadata.version(name)}")
         except metadata.PackageNotFoundError:
             continue
+    return found
+
+
+def _distribution() -> Finding:
+    installed = _installed("segae", "segae-cpu")
+    if len(installed) == 2:
+        return Finding(
+            "distribution",
+            f"{' and '.join(installed)} overwrite each other's files: "
+            f"pip uninstall segae segae-cpu, then install one of them",
+            good=False,
+        )
+    return Finding("distribution", installed[0] if installed else "none: imported from a folder of sources")
+
+
+def _runtimes() -> Finding:
+    installed = _installed("onnxruntime", "onnxruntime-gpu")
     if not installed:
         return Finding("ONNX Runtime", "not installed: pip install onnxruntime-gpu, or onnxruntime", good=False)
     if len(installed) == 2:

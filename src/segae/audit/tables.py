@@ -18,6 +18,8 @@ import numpy as np
 
 from segae.anatomy.findings import KINDS
 from segae.audit.results import MaskRow, Results
+from segae.audit.review.ranking import Ranked, rank
+from segae.audit.review.verdict import verdict
 from segae.errors import AuditError
 
 SCORES, MATRIX, SUMMARY, DATASET = "scores.csv", "matrix.csv", "summary.csv", "dataset.csv"
@@ -26,7 +28,7 @@ _PERCENTILES = (5, 25, 50, 75, 95)
 # What starts a formula somewhere, and the apostrophe itself, so that none is taken for ours.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "'")
 
-_SCORE_COLUMNS: dict[str, Callable[[MaskRow], object]] = {
+_MASK_COLUMNS: dict[str, Callable[[MaskRow], object]] = {
     "case": lambda m: m.case_id,
     "structure": lambda m: m.structure,
     "name": lambda m: m.name,
@@ -57,6 +59,14 @@ _SCORE_COLUMNS: dict[str, Callable[[MaskRow], object]] = {
 }
 
 
+# How the mask compares with the others, in the order in which to look at them; `finding` is a kind of `verdict`.
+_RANK_COLUMNS: dict[str, Callable[[Ranked], object]] = {
+    "rank": lambda entry: entry.place,
+    "suspicion": lambda entry: entry.suspicion,
+    "finding": lambda entry: verdict(entry).kind,
+}
+
+
 def write_tables(results: Results) -> None:
     """Write all tables into the audit's folder.
 
@@ -66,7 +76,7 @@ def write_tables(results: Results) -> None:
         When they cannot be written; the results themselves are safe.
     """
     out = results.out
-    _write(out / SCORES, list(_SCORE_COLUMNS), ([get(m) for get in _SCORE_COLUMNS.values()] for m in results.masks))
+    _write(out / SCORES, [*_MASK_COLUMNS, *_RANK_COLUMNS], _scores(results))
     structures = results.structures()
     _write(out / MATRIX, ["case", *structures], _matrix(results, structures))
     by_structure: dict[str, list[MaskRow]] = defaultdict(list)
@@ -85,6 +95,16 @@ def write_tables(results: Results) -> None:
         ["cases", "cases_with_errors", "structures", *columns],
         [[len(results.cases), failed, len(structures), *_summary(scored).values()]],
     )
+
+
+def _scores(results: Results) -> Iterable[list[object]]:
+    """In the order of the results: of cases, not of ranks."""
+    ranked = {id(entry.mask): entry for entry in rank(results)}
+    for mask in results.masks:
+        yield [
+            *(get(mask) for get in _MASK_COLUMNS.values()),
+            *(get(ranked[id(mask)]) for get in _RANK_COLUMNS.values()),
+        ]
 
 
 def _matrix(results: Results, structures: Sequence[str]) -> Iterable[list[object]]:

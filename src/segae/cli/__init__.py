@@ -1,4 +1,7 @@
-"""The command `segae`. Exit codes: 0 done, 1 the run failed, 2 wrong usage, 141 nobody reads its output."""
+"""The command `segae`.
+
+Exit codes: 0 done, 1 the run failed, 2 wrong usage, 3 a gate not passed, 141 nobody reads its output.
+"""
 
 from __future__ import annotations
 

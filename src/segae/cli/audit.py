@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from segae.datasets import Found
 
 _SHOWN = 10
+# Exit code of a gate that was not passed.
+_GATE = 3
 
 
 def add_parser(commands: Any) -> None:
@@ -31,6 +33,9 @@ def add_parser(commands: Any) -> None:
     command.add_argument("--names", metavar="FILE", help="JSON {name there: structure} or {value: name}; or a scheme")
     command.add_argument("--workers", type=int, metavar="N", help="processes; default: one a CPU")
     command.add_argument("--budget", type=int, metavar="N", help="masks in the review list of the report")
+    command.add_argument(
+        "--fail-below", type=float, metavar="DICE", help="exit with 3 when a mask scores lower or could not be scored"
+    )
     command.add_argument("--no-report", action="store_true", help="results and tables only")
     command.add_argument("--json-lines", action="store_true", help="print one JSON object a case on stdout")
     command.add_argument("--scheduler", metavar="ADDRESS", help="Dask scheduler whose workers do the work")
@@ -61,7 +66,20 @@ def run(options: argparse.Namespace) -> int:
         from segae.audit.report.page import write_report
 
         _say(options, f"report: {write_report(options.output, budget=options.budget, device=options.device)}")
-    return 0
+    return 0 if options.fail_below is None else _gate(options)
+
+
+def _gate(options: argparse.Namespace) -> int:
+    """3 when a mask of the audit scores below what was asked, or has no score for an error; else 0."""
+    from segae.audit import load, rank
+
+    masks = [entry.mask for entry in rank(load(options.output))]
+    below = [mask for mask in masks if mask.dice < options.fail_below]
+    failed = [mask for mask in masks if mask.error is not None]
+    for mask in below[:_SHOWN]:
+        _say(options, f"  {mask.case_id}  {mask.structure}  {mask.dice:.3f}")
+    _say(options, f"{len(below)} masks below {options.fail_below:g}, {len(failed)} could not be scored")
+    return _GATE if below or failed else 0
 
 
 def _look(options: argparse.Namespace) -> int:

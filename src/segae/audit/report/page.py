@@ -84,7 +84,7 @@ def write_report(
     if pictures < 0:
         raise ParameterError(f"pictures: expected how many masks get pictures, 0 or more, got {pictures}.")
     results = load(out)
-    ranked = rank(results.masks)
+    ranked = rank(results)
     chosen = choose(ranked, DEFAULT_BUDGET if budget is None else budget)
     verdicts = [verdict(entry) for entry in ranked]
     drawn = _draw(results, _to_picture(ranked, chosen, pictures), verdicts, device, threads, progress)

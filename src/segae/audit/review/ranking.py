@@ -27,7 +27,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segae.assessment import Flag
-from segae.audit.results import MaskRow
+from segae.audit.results import MaskRow, Results
 from segae.audit.review.outliers import cohort_flags, group_numbers, groups, robust_scale
 from segae.errors import ParameterError
 
@@ -91,14 +91,26 @@ class _Comparison:
     cohort: npt.NDArray[np.intp]
 
 
-def rank(masks: Sequence[MaskRow]) -> list[Ranked]:
-    """Order masks from the one to look at first to the last; ties by structure, case and source."""
+def rank(found: Results | Sequence[MaskRow]) -> list[Ranked]:
+    """Order masks from the one to look at first to the last; ties by structure, case and source.
+
+    Parameters
+    ----------
+    found : Results or sequence of MaskRow
+        An audit, or some of its masks; each is compared with those given.
+
+    Returns
+    -------
+    list of Ranked
+        In order of their places, which count from 1.
+    """
+    masks = found.masks if isinstance(found, Results) else found
     flags = [(*mask.flags, *extra) for mask, extra in zip(masks, cohort_flags(masks), strict=True)]
     compared = _compare(masks)
     suspicion = compared.suspicion
-    for i, found in enumerate(flags):
-        suspicion[i] += WEAK_SIGN * sum(flag.name in WEAK_FLAGS for flag in found)
-    severities = [_severity(mask, found) for mask, found in zip(masks, flags, strict=True)]
+    for i, seen in enumerate(flags):
+        suspicion[i] += WEAK_SIGN * sum(flag.name in WEAK_FLAGS for flag in seen)
+    severities = [_severity(mask, seen) for mask, seen in zip(masks, flags, strict=True)]
 
     def key(i: int) -> tuple[int, float, str, str, str]:
         score = -math.inf if math.isnan(suspicion[i]) else float(suspicion[i])

@@ -87,7 +87,8 @@ def test_numbers_of_public_data_sets(name: str) -> None:
     {
         "gall": "gallbladder", "eso": "esophagus", "sto": "stomach", "rad": "adrenal_gland_right",
         "veins": "portal_vein_and_splenic_vein", "RK": "kidney_right", "LK": "kidney_left",
-        "OAR_Parotid_R": "parotid_right", "OAR_Brainstem": "brainstem", "Gluteus medius muscle R": "gluteus_medius_right",
+        "OAR_Parotid_R": "parotid_right", "OAR_Brainstem": "brainstem",
+        "Gluteus medius muscle R": "gluteus_medius_right",
         "Deep muscle of back L": "autochthon_left", "second thoracic vertebra": "vertebrae_T2",
         "A_Carotid_R": "common_carotid_artery_right", "V. cava superior": "superior_vena_cava",
         "KidneyR": "kidney_right", "ParotidL": "parotid_left",
@@ -130,7 +131,7 @@ def test_a_vocabulary_chosen_by_name() -> None:
     assert names.labels["RK"] == (2,)
     assert names.structure("RK") == "kidney_right"
     assert Names("tg263").structure("A_Carotid_L") == "common_carotid_artery_left"
-    with pytest.raises(ParameterError, match="no label set and no file.*flare22"):
+    with pytest.raises(ParameterError, match=r"no label set and no file.*flare22"):
         Names("flare99")
 
 

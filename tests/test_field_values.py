@@ -123,6 +123,9 @@ def test_numbers() -> None:
     assert labels_of_numbers(np.linspace(0, 9000, 9001).reshape(1, 1, -1)) is None, "no labelmap has so many values"
     assert labels_of_stored(np.array([[[0, 1, 2]]]), 0.4, 0) is None
     assert labels_of_stored(np.array([[[0, 2, 5]]]), 0.4, 0)[0, 0].tolist() == [0, 1, 2]  # type: ignore[index]
+    assert labels_of_stored(np.array([[[0, 1, 255]]]), 1117 / 255, 0) is None, "5 or 4? the file does not say"
+    assert labels_of_numbers(np.array([[[0, 1117 / 255, 1117]]])) is None
+    assert labels_of_stored(np.array([[[0, 1, 3]]]), 2.0, 1)[0, 0].tolist() == [1, 3, 7]  # type: ignore[index]
     assert mask_of_two(np.array([[[0.1, 0.9, 0.9]]]))[0, 0].tolist() == [0, 1, 1]  # type: ignore[index]
     assert mask_of_two(np.array([[[0, 1.5]]])) is None
     assert mask_of_two(np.array([[[-0.5, 0.5]]])) is None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy.typing as npt
 
 from segae import structures, volume
 from segae.datasets.case import MaskFile
+from segae.datasets.rows import Rows
 
 log = logging.getLogger("segae.train")
 
@@ -103,8 +103,7 @@ def cases(data: Path, *uses: str) -> list[Case]:
     table = folder / "cases.csv"
     if not table.exists():
         return _cases_of_dataset(data, uses)
-    with table.open(encoding="utf-8") as file:
-        rows = [row for row in csv.DictReader(file) if row["use"] in uses]
+    rows = [row for _, row in Rows(table, "data") if row.get("use") in uses]
     return [
         Case(row["case"], row["use"], folder / f"{row['case']}_ct.nii.gz", folder / f"{row['case']}_seg.nii.gz")
         for row in rows

@@ -13,6 +13,8 @@ import numpy.typing as npt
 from segae import structures, volume
 from segae.datasets.case import MaskFile
 from segae.datasets.rows import Rows
+from segae.masks import read_labelmap
+from segae.threads import available_threads
 
 log = logging.getLogger("segae.train")
 
@@ -179,4 +181,7 @@ def _layered(case: Case) -> tuple[npt.NDArray[np.int16], dict[str, tuple[int, ..
 
 def labels_of(image: Path, labelmap: Path) -> npt.NDArray[Any]:
     """Read a labelmap on an image's grid, [z, y, x]."""
-    return volume.load_pair(image, labelmap, mask_argument="labelmap")[1].array
+    given = volume.load_pair(image, labelmap, mask_argument="labelmap")[1]
+    if given.array.dtype.kind != "f":
+        return given.array
+    return read_labelmap(given, "labelmap", available_threads())[0].array.astype(np.int64)

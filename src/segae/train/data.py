@@ -14,6 +14,8 @@ from segae import structures, volume
 from segae.containers import is_layered, read_layers
 from segae.datasets.case import MaskFile
 from segae.datasets.rows import Rows
+from segae.masks import read_labelmap
+from segae.threads import available_threads
 
 log = logging.getLogger("segae.train")
 
@@ -189,4 +191,7 @@ def _mask_of(image: Path, file: MaskFile) -> npt.NDArray[np.bool_]:
 
 def labels_of(image: Path, labelmap: Path) -> npt.NDArray[Any]:
     """Read a labelmap on an image's grid, [z, y, x]."""
-    return volume.load_pair(image, labelmap, mask_argument="labelmap")[1].array
+    given = volume.load_pair(image, labelmap, mask_argument="labelmap")[1]
+    if given.array.dtype.kind != "f":
+        return given.array
+    return read_labelmap(given, "labelmap", available_threads())[0].array.astype(np.int64)

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segae import structures, volume
+from segae.containers import is_layered, read_layers
 from segae.datasets.case import MaskFile
 from segae.datasets.rows import Rows
 from segae.masks import read_labelmap
@@ -163,9 +164,8 @@ def _layered(case: Case) -> tuple[npt.NDArray[np.int16], dict[str, tuple[int, ..
     meaning: list[frozenset[str]] = [frozenset()]
     labels: npt.NDArray[np.int16] | None = None
     for file in case.masks:
-        stored = labels_of(case.image, file.path)
-        mask = np.isin(stored, file.labels) if file.labels else stored > 0
-        labels = np.zeros(stored.shape, np.int16) if labels is None else labels
+        mask = _mask_of(case.image, file)
+        labels = np.zeros(mask.shape, np.int16) if labels is None else labels
         name = structures.get(file.structure).name
         under = labels[mask]
         for value in np.unique(under).tolist():
@@ -177,6 +177,16 @@ def _layered(case: Case) -> tuple[npt.NDArray[np.int16], dict[str, tuple[int, ..
     assert labels is not None  # a case without masks is none
     names = sorted({name for both in meaning for name in both})
     return labels, {name: tuple(v for v, both in enumerate(meaning) if name in both) for name in names}
+
+
+def _mask_of(image: Path, file: MaskFile) -> npt.NDArray[np.bool_]:
+    """One structure of a case, [z, y, x]: a mask, values of a labelmap, or segments of a DICOM file."""
+    if is_layered(file.path):
+        segments = read_layers(file.path, volume.load(image, "image"), file.labels)
+        union: npt.NDArray[np.bool_] = np.logical_or.reduce([segment.array > 0 for _, segment in segments])
+        return union
+    stored = labels_of(image, file.path)
+    return np.isin(stored, file.labels) if file.labels else stored > 0
 
 
 def labels_of(image: Path, labelmap: Path) -> npt.NDArray[Any]:

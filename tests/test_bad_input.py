@@ -216,7 +216,7 @@ def test_unknown_structure(engine: segae.Engine, image: Array, mask: Array) -> N
     ({1.5: "liver"}, r"structures: expected integer values as keys, got 1\.5"),
     ({"1": "liver"}, "structures: expected integer values as keys, got '1'"),
     (["liver"], r"structures: expected a dict value -> name or a label scheme, got \['liver'\]"),
-    ("totalsegmentator", "'totalsegmentator_v1' .*or 'totalsegmentator_v2'"),
+    ("totalsegmentator", "'totalsegmentator_v1' .*'totalsegmentator_v2'"),
     ("atlas", "'atlas' is not a label scheme"),
 ])  # fmt: skip
 def test_names_of_labels(named: Any, message: str, engine: segae.Engine, image: Array, mask: Array) -> None:

@@ -93,7 +93,7 @@ def test_many_labels_fill_several_batches(tmp_path: Path, rng: np.random.Generat
 def test_values_without_a_name_are_reported(
     engine: segae.Engine, image: Array, labelmap: Array, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with caplog.at_level(logging.WARNING, "segae"):
+    with caplog.at_level(logging.INFO, "segae"):
         found = engine.assess_labels(image, labelmap, {1: "liver", 9: "vertebrae_L1"}, spacing=SPACING)
     assert list(found) == ["liver"]
     assert found.unnamed == {value: int((labelmap == value).sum()) for value in (2, 3, 4)}

@@ -60,7 +60,7 @@ def test_nobody_reads_on() -> None:
 def test_doctor_tells_a_broken_runtime(
     broken: types.ModuleType | None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """onnxruntime and onnxruntime-gpu were installed and one was removed (onnxruntime#10786): an empty package is left."""
+    """Both wheels were installed and one was removed (onnxruntime#10786): an empty package is left."""
     monkeypatch.setitem(sys.modules, "onnxruntime", broken)
     monkeypatch.setattr(importlib.metadata, "version", lambda _: "1.31")
     with pytest.raises(DeviceError, match="pip"):

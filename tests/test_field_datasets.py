@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 
@@ -77,10 +76,10 @@ def test_labelmaps_without_names_say_what_to_do(tmp_path: Path, image: str, labe
     found = find_cases(tmp_path)
     assert len(found.cases) == 1
     assert "--names" in told(found)
-    with pytest.raises(AuditError, match="holds no mask of a known structure.*--names"):
+    with pytest.raises(AuditError, match=r"holds no mask of a known structure.*--names"):
         audit.run(tmp_path, tmp_path / "out")
     found = find_cases(tmp_path, {"1": "liver", "2": "spleen"})
-    assert [masks for masks in structures(found).values()] == [["liver", "spleen"]]
+    assert list(structures(found).values()) == [["liver", "spleen"]]
     assert found.cases[0].image == tmp_path / image
     assert found.cases[0].masks[0].path == tmp_path / label
 
@@ -200,7 +199,7 @@ def test_a_dataset_is_what_it_holds(tmp_path: Path, way: str, tiny_model: Path) 
         dataset.rename(other)
     again = audit.run(other, out, model=tiny_model, workers=1, progress=False)
     assert (again.scored, again.unchanged) == (0, 2)
-    assert all(os.path.samefile(row.mask, other / row.source) for row in again.results.masks)
+    assert all(Path(row.mask).samefile(other / row.source) for row in again.results.masks)
     if way == "moved":
         shutil.rmtree(other / "s1")
         assert audit.run(other, out, model=tiny_model, workers=1, progress=False).gone == 1

@@ -124,7 +124,10 @@ def covered(rows: Sequence[Judged], source: Source) -> str:
         found = fuse(row.structure, row.judge, comparison(row, source), weights_of(row.structure, source))
         inside.append(found.interval[0] <= row.true <= found.interval[1])
         widths.append(found.interval[1] - found.interval[0])
-    return f"{100 * np.mean(inside):.0f} % of {len(rows)} masks lie in their 90 % interval, whose width is {np.mean(widths):.2f} on average."
+    return (
+        f"{100 * np.mean(inside):.0f} % of {len(rows)} masks lie in their 90 % interval, whose width is "
+        f"{np.mean(widths):.2f} on average."
+    )
 
 
 def main() -> None:

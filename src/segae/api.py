@@ -156,7 +156,7 @@ def assess(
 def assess_labels(
     image: object,
     labelmap: object,
-    structures: Mapping[int, str] | str,
+    structures: Mapping[int, str] | str | None = None,
     *,
     affine: npt.ArrayLike | None = None,
     spacing: Sequence[float] | None = None,

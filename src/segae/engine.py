@@ -17,9 +17,11 @@ from segae import anatomy, flags, structures
 from segae.assembly import Probes, assembled, empty, only_box, predicted_dice, warn_of
 from segae.assessment import Assessment, Assessments
 from segae.batch import Affines, Spacing, in_type_of, load_batch, name_masks
+from segae.containers import pick
 from segae.device import ArrayT, DeviceVolume
 from segae.errors import ParameterError, SegaeError
 from segae.judging import Task, check_places, judge, plan
+from segae.mask_files import masks_of, names_in
 from segae.masks import label_of_mask, read_labelmap, read_mask, read_masks
 from segae.reference import resolve
 from segae.reference.builtin import BuiltInReference
@@ -117,6 +119,7 @@ class Engine:
         VolumeError, GridMismatchError, UnknownStructureError
         """
         what = structures.get(structure)
+        mask, label = pick(mask, what.name, label)
         ct, volume = load_pair(image, mask, affine=affine, spacing=spacing, axes=axes)
         check_places([(ct, volume)], self.device)
         task = self._task(ct, volume, what, label)
@@ -150,7 +153,7 @@ class Engine:
         error_map : bool
             Add to every slice the mask that the model expects.
         reference : None, mask or labelmap, "auto" or "built-in"
-            Masks of another origin, on the image's grid, to weigh beside the judge: see ``docs/reference.md``.
+            Masks of another origin, on the image's grid, to weigh beside the judge: see ``docs/second_opinion.md``.
             "built-in" is the network in the package, "auto" the same where it can help.
         reference_label : int, optional
             The structure's value in a reference that is a labelmap.
@@ -168,6 +171,7 @@ class Engine:
         what = structures.get(structure)
         self._check_error_map(error_map)
         check_not_the_mask(mask, reference)
+        mask, label = pick(mask, what.name, label)
         ct, volume = load_pair(image, mask, affine=affine, spacing=spacing, axes=axes)
         check_places([(ct, volume)], self.device)
         task = self._task(ct, volume, what, label)
@@ -184,7 +188,7 @@ class Engine:
         self,
         image: object,
         labelmap: object,
-        structures: Mapping[int, str] | str,  # the argument's name hides the module on purpose: it is the public one
+        structures: Mapping[int, str] | str | None = None,  # hides the module on purpose: the name is the public one
         *,
         affine: npt.ArrayLike | None = None,
         spacing: Sequence[float] | None = None,
@@ -202,9 +206,11 @@ class Engine:
         image, affine, spacing, axes, error_map
             As in `assess`.
         labelmap : path, os.PathLike, nibabel image, numpy array or object with ``__dlpack__``
-            One integer a structure, 0 for none.
-        structures : dict or str
-            Value -> name, or "totalsegmentator_v1", "totalsegmentator_v2" or "dap".
+            One integer a structure, 0 for none. Or the path of a folder of masks named after structures, of a DICOM SEG
+            or of an RTSTRUCT.
+        structures : dict or str, optional
+            Value -> name, or one of `segae.structures.schemes`, such as "totalsegmentator_v2". Default: the names that
+            the file, the segments or the files of a folder have; those that are not known are left out, and logged.
         reference : "auto", "built-in", None, labelmap or dict of masks
             As in `assess`; also {structure: mask}. By default the built-in one, where it can help.
         reference_names : dict or str, optional
@@ -223,7 +229,17 @@ class Engine:
         ------
         VolumeError, GridMismatchError, UnknownStructureError, ParameterError
         """
-        named = _named_values(structures)
+        masks = masks_of(labelmap, structures)
+        if masks is not None:
+            entries = self.assess_masks(
+                image, masks, affine=affine, spacing=spacing, axes=axes, error_map=error_map, reference=reference,
+                reference_names=reference_names, reference_reliability=reference_reliability,
+                resample_reference=resample_reference,
+            )  # fmt: skip
+            of_masks = Assessments()
+            of_masks.update({entry.structure: entry for entry in entries if isinstance(entry, Assessment)})
+            return of_masks
+        named = _named_values(names_in(labelmap) if structures is None else structures)
         self._check_error_map(error_map)
         check_not_the_mask(labelmap, reference)
         ct, volume = load_pair(image, labelmap, affine=affine, spacing=spacing, axes=axes, mask_argument="labelmap")

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from segae.containers import Kind, kind_of, read_container
 from segae.device import DeviceVolume, cuda_place, lend, plain, stream_of
 from segae.errors import DeviceError, VolumeError
 from segae.frame import Array, Given, Volume
@@ -41,6 +42,8 @@ def read(source: object, argument: str, scaled: bool, allocate: Allocate | None 
         )  # fmt: skip
     if isinstance(source, (str, os.PathLike)):
         given = read_file(Path(source), argument, scaled, allocate)
+    elif isinstance(source, (list, tuple)) and kind_of(source) is Kind.SERIES:
+        given = read_container(source, Kind.SERIES, argument)
     elif isinstance(source, Carried):
         given = _read_array(source.array, source.affine, argument)
     elif hasattr(source, "dataobj") and hasattr(source, "affine"):
@@ -144,13 +147,13 @@ def _read_itk(image: Any, argument: str) -> Given:
     """SimpleITK's and ITK's images: a view of their buffer as [z, y, x], as their own functions give it."""
     module = sys.modules[type(image).__module__.partition(".")[0]]
     view = np.asarray(module.GetArrayViewFromImage(image))
-    if view.ndim != 3:
+    direction = image.GetDirection()
+    turn = np.asarray(direction if isinstance(direction, tuple) else module.array_from_matrix(direction), np.float64)
+    if view.ndim != 3 or turn.size != 9:
         raise VolumeError(
             f"{argument}: expected an image of 3 dimensions with one number a voxel, got shape {view.shape} in numpy's "
             f"order. Extract one volume or component first."
         )
-    direction = image.GetDirection()
-    turn = np.asarray(direction if isinstance(direction, tuple) else module.array_from_matrix(direction), np.float64)
     affine = np.eye(4)
     affine[:3, :3] = turn.reshape(3, 3) * [float(image.GetSpacing()[i]) for i in range(3)]
     affine[:3, 3] = [float(image.GetOrigin()[i]) for i in range(3)]

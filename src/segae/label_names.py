@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from xml.etree import ElementTree
 
+from segae.containers import kind_of, names_of
 from segae.errors import ParameterError
 from segae.readers import header_extensions
 
@@ -89,7 +90,10 @@ def read_json(path: Path, argument: str) -> dict[str, object]:
 
 
 def read_header(labelmap: str | Path) -> LabelTable:
-    """Read the names that TotalSegmentator writes into the headers of its multilabel files; empty where there are none.
+    """Read the names that a file carries; empty where there are none.
+
+    TotalSegmentator writes them into the headers of its multilabel files, 3D Slicer into ``.seg.nrrd``; DICOM SEG and
+    RTSTRUCT name their segments.
 
     Raises
     ------
@@ -97,6 +101,9 @@ def read_header(labelmap: str | Path) -> LabelTable:
         When the file cannot be read.
     """
     found = LabelTable()
+    if not str(labelmap).endswith((".nii.gz", ".nii")) and kind_of(labelmap) is not None:
+        found.labels = names_of(labelmap)
+        return found
     for content in header_extensions(str(labelmap)):
         text = content.strip(b"\xef\xbb\xbf\0 \r\n\t")
         try:

@@ -6,6 +6,7 @@ is opened and decompressed once, by isal where it is installed.
 
 from __future__ import annotations
 
+import glob
 import gzip
 import io
 import os
@@ -19,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segae import content
+from segae.containers import kind_of, read_container
 from segae.errors import VolumeError
 from segae.frame import Array, Form, Given, axis_codes
 from segae.whole_numbers import labels_of_stored
@@ -50,6 +52,9 @@ def read_file(path: Path, argument: str, scaled: bool, allocate: Allocate | None
     VolumeError
         When there is no such file, or it holds no image, or a damaged one.
     """
+    kind = None if path.name.endswith((".nii.gz", ".nii")) and not path.is_dir() else kind_of(path)
+    if kind is not None:
+        return read_container(path, kind, argument)
     image, stream = _open(path, argument)
     try:
         given = read_nibabel(image, argument, scaled, allocate, str(path))
@@ -76,6 +81,8 @@ def _open(path: Path, argument: str) -> tuple[Any, BinaryIO | None]:
             f"convert a DICOM series with dcm2niix."
         )
     stream: BinaryIO | None = None
+    # The voxels of a pair are named by their header, and may begin with anything.
+    of_pair = ".img" in path.suffixes[-2:] and any(path.parent.glob(glob.escape(path.name.split(".img")[0]) + ".hdr*"))
     try:
         with path.open("rb") as file:
             head = file.read(content.HEAD_BYTES)
@@ -83,7 +90,7 @@ def _open(path: Path, argument: str) -> tuple[Any, BinaryIO | None]:
             stream = open_gzip(path)
             inner: bytes = stream.peek(content.HEAD_BYTES)[: content.HEAD_BYTES]  # type: ignore[attr-defined]
             if content.nifti_class(inner) is None:
-                what = content.told(inner)
+                what = None if of_pair else content.told(inner)
                 if what is not None:
                     raise VolumeError(_no_image(path, argument, "inside the gzip, " + what[0], what[1]))
                 stream.close()
@@ -92,7 +99,7 @@ def _open(path: Path, argument: str) -> tuple[Any, BinaryIO | None]:
         if content.nifti_class(head) is not None and not path.name.endswith(".nii"):
             stream = path.open("rb")
             return _nifti_from(stream, head), stream
-        what = content.told(head)
+        what = None if of_pair else content.told(head)
         if what is not None:
             raise VolumeError(_no_image(path, argument, *what))
         return nib.load(path), None
@@ -247,11 +254,11 @@ def _stored_values(proxy: Any, allocate: Allocate | None) -> Array:
     try:
         with ImageOpener(source) as file:
             _fill(values, file, proxy.offset)
-    except gzip.BadGzipFile as error:
-        if "Not a gzipped file" not in str(error):
+    except (gzip.BadGzipFile, EOFError) as error:
+        path = Path(source if isinstance(source, (str, os.PathLike)) else source.name)
+        if str(error).startswith("CRC"):
             raise
-        name = source if isinstance(source, (str, os.PathLike)) else source.name
-        _fill(values, _without_tail(Path(name)), proxy.offset)
+        _fill(values, _without_tail(path), proxy.offset)
     voxels: Array = values.view(proxy.dtype).reshape(proxy.shape, order=proxy.order)
     return voxels
 
@@ -270,6 +277,8 @@ def _fill(values: npt.NDArray[np.uint8], file: Any, offset: int) -> None:
 def _without_tail(path: Path) -> BinaryIO:
     """What a gzip file holds before bytes that are no part of it, such as the padding of tapes and downloads."""
     rest, members = path.read_bytes(), []
+    if not rest.startswith(content.GZIP):
+        raise EOFError("the file ends too early")
     while rest.startswith(content.GZIP):
         member = zlib.decompressobj(zlib.MAX_WBITS | 16)
         members.append(member.decompress(rest))

@@ -7,12 +7,14 @@ integers.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
+from segae.containers import Layer, is_layered, only_layer
 from segae.errors import GridMismatchError, VolumeError
 from segae.foreign import read
 from segae.frame import Array, Given, Triple, Volume, bare, placed
@@ -102,6 +104,12 @@ def load_pair(
     if isinstance(image, Volume) and isinstance(mask, Volume):
         check_same_grid(image, mask, image_argument, mask_argument)
         return image, mask
+    layer = mask if isinstance(mask, Layer) else None
+    if isinstance(mask, (str, os.PathLike)) and is_layered(mask):
+        layer = only_layer(mask)
+    if layer is not None:
+        placed = load(image, image_argument, affine=affine, spacing=spacing, axes=axes)
+        return placed, layer.on(placed)
     given_image = read(image, image_argument, scaled=False)
     given_mask = read(mask, mask_argument, scaled=True)
     placed_image, placed_mask = pair(

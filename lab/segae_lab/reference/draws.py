@@ -37,6 +37,7 @@ class Draws:
         self._scans, self._rng = scans, rng
         self._weights = np.array([scan.weight for scan in scans])
         self._slices = [_slices_of(scan) for scan in scans]
+        self._shown = [value for value in range(1, 1 + len(CLASSES)) if any(len(own[value]) for own in self._slices)]
 
     def batch(self, size: int) -> Batch:
         """Draw a batch."""
@@ -46,7 +47,7 @@ class Draws:
     def _draw(self) -> tuple[Tensor, Tensor, Tensor]:
         rng = self._rng
         if rng.random() < 0.6:
-            chosen = rng.integers(1, 1 + len(CLASSES))
+            chosen = int(rng.choice(self._shown))
             weights = self._weights * np.array([len(slices[chosen]) > 0 for slices in self._slices])
             at = rng.choice(len(weights), p=weights / weights.sum())
             z = int(rng.choice(self._slices[at][chosen]))

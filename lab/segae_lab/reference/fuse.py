@@ -128,7 +128,7 @@ def main() -> None:
         rows = collect(arguments.data, held_out, engine, network, table)
     fitted: dict[str, dict[str, Weights]] = {}
     for source in ("given", "built-in"):
-        fitted[source] = weights_of(rows, source)  # type: ignore[arg-type]  # a literal
+        fitted[source] = weights_of(rows, source)
         for group, weights in fitted[source].items():
             print(source, group, weights)  # noqa: T201
     data = {

@@ -85,10 +85,10 @@ def judge_case(folder: Path, case: str, engine: Engine, network: ReferenceNetwor
             for reference in (built_in, given)
         ]
         shared = int((mask & truth).sum())
-        yield Judged(
-            case, source, structure, kind, number, 2 * shared / int(mask.sum() + truth.sum()), said.dice,
-            *(value for word in words for value in _word(word)), ";".join(flag.name for flag in said.flags),
-        )  # fmt: skip
+        (seen, seen_as), (theirs, theirs_as) = (_word(word) for word in words)
+        flags = ";".join(flag.name for flag in said.flags)
+        true = 2 * shared / int(mask.sum() + truth.sum())
+        yield Judged(case, source, structure, kind, number, true, said.dice, seen, seen_as, theirs, theirs_as, flags)
 
 
 def _word(found: ReferenceComparison | None) -> tuple[float, float]:

@@ -166,8 +166,8 @@ def _add_absent(labels: Labels, known: Bool, source: str) -> None:
     """What cannot be in a slice, given what is: no liver at the height of the jaw, no jaw in an abdomen."""
 
     def shows(*names: str) -> Bool:
-        found: Bool = np.isin(labels, [1 + CLASSES.index(name) for name in names]).any(axis=(1, 2))
-        return found
+        found = np.isin(labels, [1 + CLASSES.index(name) for name in names])
+        return np.asarray(found.any(axis=(1, 2)))
 
     def absent(where: Bool, *names: str) -> None:
         for name in names:

@@ -19,6 +19,7 @@ from segae.errors import ParameterError
 
 if TYPE_CHECKING:
     from segae.assessment import Assessment
+    from segae.datasets.case import MaskFile
     from segae.datasets.names import Names
     from segae.frame import Volume
 
@@ -71,12 +72,15 @@ def _is_mask_folder(path: Path) -> bool:
 
 
 def _of_file(engine: Any, options: argparse.Namespace, names: Names) -> dict[str, Assessment | Exception]:
+    from segae.containers import is_layered
     from segae.parts import Part, assess_parts
     from segae.volume import load_pair
 
     masks = names.parts_of_file(Path(options.labelmap))
     if not masks:
         raise ParameterError(_nothing_named(options, names))
+    if is_layered(options.labelmap):
+        return _of_segments(engine, options, masks)
     image, labelmap = load_pair(options.image, options.labelmap, mask_argument="labelmap")
     parts = {Part(mask.structure, mask.labels): mask for mask in masks}
     found = assess_parts(engine, image, labelmap, list(parts), _reference(options, image))
@@ -111,6 +115,22 @@ def _reference(options: argparse.Namespace, image: Volume) -> object | None:
     return read_reference(
         image, files, options.reference_reliability, resample=options.resample_reference, threads=options.threads or 1
     )
+
+
+def _of_segments(engine: Any, options: argparse.Namespace, masks: list[MaskFile]) -> dict[str, Assessment | Exception]:
+    """Segments of a DICOM SEG or an RTSTRUCT, each a mask of its own: they may overlap."""
+    from segae.containers import Layer
+    from segae.volume import load
+
+    image = load(options.image, "image")
+    layers = [(mask, Layer(mask.path, value)) for mask in masks for value in mask.labels]
+    given = [(mask.structure, layer) for mask, layer in layers]
+    found = engine.assess_masks(image, given, on_error="return", reference=_reference(options, image))
+    twice = {mask.structure for mask in masks if sum(mask.structure == other.structure for other, _ in layers) > 1}
+    return {
+        f"{mask.structure} ({mask.name}, {layer.value})" if mask.structure in twice else mask.structure: entry
+        for (mask, layer), entry in zip(layers, found, strict=True)
+    }
 
 
 def _tell_unnamed(labelmap: str, unnamed: Mapping[int, int], names: Names) -> None:

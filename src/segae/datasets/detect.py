@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from segae.datasets.case import Case
+from segae.datasets.dicom import find_dicom
 from segae.datasets.folders import find_folders
 from segae.datasets.found import Found
 from segae.datasets.names import Names
@@ -18,7 +19,13 @@ from segae.datasets.verse import find_verse
 from segae.errors import AuditError
 
 # In the order in which they are tried; each says None to a dataset of another layout.
-_LAYOUTS: tuple[Callable[[Path, Names], Found | None], ...] = (find_verse, find_numbered, find_folders, find_pairs)
+_LAYOUTS: tuple[Callable[[Path, Names], Found | None], ...] = (
+    find_verse,
+    find_numbered,
+    find_folders,
+    find_pairs,
+    find_dicom,
+)
 
 
 def find_cases(
@@ -55,6 +62,6 @@ def find_cases(
     raise AuditError(
         f"dataset: {root} has no layout that segae knows. Looked for CASE/ct.nii.gz with "
         f"CASE/segmentations/NAME.nii.gz (TotalSegmentator, AbdomenAtlas), dataset.json with imagesTr and labelsTr "
-        f"(nnU-Net, MSD), X_ct.nii.gz beside X_seg.nii.gz. A .csv table with the columns image, mask, structure, "
-        f"label says anything."
+        f"(nnU-Net, MSD), folders img and label, X_ct.nii.gz beside X_seg.nii.gz, DICOM series with SEG or RTSTRUCT. "
+        f"A .csv table with the columns image, mask, structure, label says anything."
     )

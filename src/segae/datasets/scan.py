@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from segae.errors import AuditError
+from segae.suffixes import stem
 
-# Formats that are read; the last four need segae[io].
-SUFFIXES = (".nii.gz", ".nii", ".nii.bz2", ".nii.zst", ".mgz", ".hdr", ".seg.nrrd", ".nrrd", ".mha", ".mhd")
+__all__ = ["Listing", "list_folder", "require_folder", "stem", "tell_other_formats", "walk"]
+
 _OTHER_FORMATS = (
     ".npy", ".npz", ".tif", ".tiff", ".png", ".jpg", ".h5", ".hdf5", ".mat", ".zip", ".7z", ".tar", ".tgz", ".rar",
     ".gz", ".nhdr", ".stl", ".ply", ".vtk", ".vti",
@@ -86,14 +87,6 @@ def walk(root: Path, depth: int, problems: list[str]) -> Iterator[tuple[Path, Li
         descend = list(listing.folders) if level < depth else []
         yield path, listing, descend
         waiting += [(path / name, level + 1) for name in reversed(descend)]
-
-
-def stem(name: str) -> str | None:
-    """File name without the suffix of a format that is read; None for other files."""
-    for suffix in SUFFIXES:
-        if name.lower().endswith(suffix):
-            return name[: -len(suffix)]
-    return None
 
 
 def require_folder(path: Path) -> None:

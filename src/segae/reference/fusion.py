@@ -2,7 +2,7 @@
 
 In log odds, ``fused = offset + overlap * (overlap so far as the reference can tell) + judge * (the judge's Dice)``,
 with weights that are never negative, fitted for each group of structures on held-out scans whose masks were spoiled
-(``docs/reference.md`` tells how). A reference that reaches a Dice of 0.9 agrees at 0.9 with a perfect mask: so the
+(``docs/second_opinion.md`` tells how). A reference that reaches a Dice of 0.9 agrees at 0.9 with a perfect mask: so the
 overlap is taken relative to the reference's reliability. Where that is low, the judge's word stands alone.
 """
 

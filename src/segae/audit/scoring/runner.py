@@ -101,7 +101,7 @@ def run(
     reference : path, "auto", "built-in" or None
         Masks of the same scans from elsewhere, to weigh beside the judge: a folder as in
         `segae.datasets.references.add_references`, or what the network in the package draws ("auto": where it can
-        help). See ``docs/reference.md``.
+        help). See ``docs/second_opinion.md``.
     reference_names : dict, path or str, optional
         What the reference's names and values mean.
     reference_reliability : float, optional

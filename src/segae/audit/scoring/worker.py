@@ -9,6 +9,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from segae.assessment import Assessment, Flag
 from segae.audit.results import CaseRow, MaskRow, slices_to_json
 from segae.audit.scoring.fingerprint import fingerprint, path_below
 from segae.audit.scoring.reading import Memories, read_masks
+from segae.containers import is_layered, only_layer, read_layers
 from segae.datasets.case import Case, MaskFile
 from segae.datasets.references import read_reference
 from segae.engine import Engine
@@ -125,10 +127,16 @@ def _score(case: Case, engine: Engine, rows: _Rows, settings: Settings) -> None:
     files: dict[Path, list[MaskFile]] = defaultdict(list)
     for mask in case.masks:
         files[mask.path].append(mask)
+    layered = {path: files.pop(path) for path in list(files) if is_layered(path)}
     singles = {path: masks[0] for path, masks in files.items() if len(masks) == 1 and not masks[0].labels}
     drawn: list[MaskFile] = []
     reference = _reference(case, image, engine, rows, settings)
-    found = engine.assess_masks(image, _draw(singles, rows, drawn), on_error="return", reference=reference)
+    found = engine.assess_masks(
+        image,
+        chain(_draw(singles, rows, drawn), _draw_layers(image, layered, rows, drawn)),
+        on_error="return",
+        reference=reference,
+    )
     for mask, entry in zip(drawn, found, strict=True):
         other = _other_value(image, mask, engine, reference) if isinstance(entry, VolumeError) else None
         rows.add(mask, entry if other is None else other)
@@ -140,6 +148,23 @@ def _score(case: Case, engine: Engine, rows: _Rows, settings: Settings) -> None:
             _score_labelmap(image, labelmap, files[path], engine, rows, reference)
             for value in {value for mask in files[path] for value in mask.labels}:
                 rows.unnamed.pop(value, None)
+
+
+def _draw_layers(
+    image: Volume, files: dict[Path, list[MaskFile]], rows: _Rows, drawn: list[MaskFile]
+) -> Iterator[tuple[str, Volume]]:
+    """Give the engine segments of DICOM SEG, RTSTRUCT and the like, which may overlap, one by one."""
+    for path, masks in files.items():
+        for mask in masks:
+            try:
+                values = mask.labels or (only_layer(path).value,)
+                volumes = [volume for _, volume in read_layers(path, image, values)]
+            except Exception as error:  # of one segment, which must not take the others with it
+                rows.add(mask, error)
+                continue
+            union = np.maximum.reduce([volume.array for volume in volumes])
+            drawn.append(mask)
+            yield mask.structure, replace(volumes[0], array=union)
 
 
 def _reference(case: Case, image: Volume, engine: Engine, rows: _Rows, settings: Settings) -> Reference:

@@ -132,7 +132,7 @@ def cut(settings: Settings) -> Iterator[Row]:
     from baseline import prepare
 
     image, mask = ct(), liver()
-    recipe = open_engine(settings.model, settings.threads)._session.card.recipe
+    recipe = open_engine(settings.model, settings.threads)._judge.session.card.recipe
 
     def ours() -> None:
         found = LabelScan.from_core(_core.scan(mask, settings.threads)["labels"][0])

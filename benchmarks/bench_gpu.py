@@ -99,7 +99,7 @@ def paper_size(turns: int) -> list[str]:
 def bandwidth(turns: int) -> list[str]:
     """Finding and cutting the slices of 64 patches against the bytes that must move."""
     engine = segae.Engine(device=DEVICE)
-    session, recipe = engine._session, engine._session.card.recipe
+    session, recipe = engine._judge.session, engine._judge.session.card.recipe
     images, masks = patches(64)
     pairs = [load_pair(image, mask, spacing=scene.SPACING_MM) for image, mask in zip(images, masks, strict=True)]
     check_places(pairs, engine.device)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import segae
-from segae import anatomy
+from segae import anatomy, structures
 from segae.anatomy import Scene, Table
 from segae.volume import Volume
 
@@ -271,3 +271,20 @@ def test_masks_one_by_one_are_compared_too(judge: segae.Engine, torso: tuple[np.
         assert isinstance(entry, segae.Assessment)
         assert entry.flags == together[entry.structure].flags
         assert entry.dice == pytest.approx(together[entry.structure].dice, abs=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_any_labelmap_is_told_something_or_nothing(seed: int) -> None:
+    """Crumbs, single slices, any names: findings concern masks that are there."""
+    rng = np.random.default_rng(seed)
+    for _ in range(10):
+        n = int(rng.integers(1, 40))
+        names = [str(name) for name in rng.choice(structures.names(), n, replace=False)]
+        array = rng.integers(0, n + 1, tuple(rng.integers(1, 9, 3))).astype(np.uint8)
+        z, y, x = rng.uniform(0.5, 60, 3)
+        volume = Volume(array, (z, y, x), 1.0, 0.0, None, (0, 1, 2), (False,) * 3)
+        scene = Scene.of_labelmap(volume, dict(enumerate(names, 1)), 1)
+        for finding in anatomy.check(scene):
+            assert set(finding.structures) <= scene.parts.keys()
+            assert set(finding.really) <= set(finding.structures)
+            assert finding.detail.endswith(".")

@@ -34,7 +34,7 @@ def test_as_one_by_one(
     engine: segae.Engine, image: Array, at_once: int, error_map: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However many slices go through the network together."""
-    monkeypatch.setattr("segae.engine._TOGETHER", at_once)
+    monkeypatch.setattr("segae.together._TOGETHER", at_once)
     together = engine.assess_masks(image, masks(), spacing=phantom.SPACING_MM, error_map=error_map)
     assert len(together) == len(phantom.LABELS)
     for found, (name, mask) in zip(together, masks().items(), strict=True):

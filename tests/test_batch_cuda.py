@@ -290,7 +290,7 @@ def test_measure_equals_the_cpu(gpu: Any, mask: Array) -> None:
 @pytest.mark.gpu
 def test_batches_have_few_sizes(open_on_gpu: Any, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No new shapes, which cuDNN would look for algorithms for."""
-    on_gpu = open_on_gpu(tiny_model)._session
+    on_gpu = open_on_gpu(tiny_model)._judge.session
     assert [on_gpu.chunk_size(n) for n in (1, 16, 17, 64, 65, 10_000)] == [16, 16, 64, 64, 256, 256]
     sizes = []
     real = onnxruntime.InferenceSession.run

@@ -117,7 +117,7 @@ def test_predictions_equal_torch(
 
 
 def test_ribs_bladder_and_unknown_ids(model: Path) -> None:
-    names = segae.Engine(model)._session.card.structures
+    names = segae.Engine(model)._judge.session.card.structures
     ids = sorted([0, 1, 11, *structures.labels("dap")])
     assert names[ids.index(17)] == "urinary_bladder"
     assert {names[ids.index(key)] for key in (0, 1, 11)} == {"0", "1", "11"}
@@ -227,7 +227,7 @@ def test_unknown_ids_are_judged_by_their_own_embedding(
     model: Path, published: tuple[Path, Path, PaperJudge], rng: np.random.Generator
 ) -> None:
     """Ids 0, 1 and 11, which structures.csv lacks, have a row of the table each, at their place among the ids."""
-    session = segae.Engine(model)._session
+    session = segae.Engine(model)._judge.session
     slices = rng.normal(0, 1, (3, 2, 256, 256)).astype(np.float32)
     rows = np.array([session.card.structures.index(name) for name in ("0", "1", "11")])
     with torch.inference_mode():

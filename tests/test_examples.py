@@ -101,6 +101,7 @@ def test_edge_service(files: Path, engine: segae.Engine) -> None:
         status, found = ask(image=str(files / "ct.nii.gz"), mask=str(files / "liver.nii.gz"), structure="liver")
         assert status == 200
         assert found["dice"] == engine.score(files / "ct.nii.gz", files / "liver.nii.gz", "liver")
+        assert found["slices"][0]["dice"] is None, "beyond the mask there is no Dice: null, which every client reads"
         assert ask(image="ct", mask="no", structure="liver")[0] == 400
         assert ask(image="ct") == (400, {"error": "KeyError: 'mask'"})
         service.shutdown()

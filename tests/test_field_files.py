@@ -94,7 +94,6 @@ LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\
     (b'{"message": "Not Found"}', "a text in JSON"),
     (b"\x93NUMPY\x01\x00", r"numpy array \(\.npy\)"),
     (b"PK\x03\x04" + bytes(range(200)), "a zip archive"),
-    (bytes(128) + b"DICM" + bytes(range(100)), "DICOM"),
     (b"404: Not Found", "plain text"),
     (gzip.compress(b""), "inside the gzip, it is empty"),
     (gzip.compress(LFS), "inside the gzip, it is a git-lfs pointer"),

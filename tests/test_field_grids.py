@@ -19,7 +19,9 @@ import phantom
 import pytest
 
 import segae
+from segae import anatomy
 from segae.frame import axis_codes, lps_axes
+from segae.volume import load
 
 Array = npt.NDArray[Any]
 SPACING = phantom.SPACING_MM
@@ -260,3 +262,15 @@ def test_sound_headers_warn_of_nothing(engine: segae.Engine, image: Array, mask:
         engine.score(nifti(image), nifti(mask), "liver")
         segae.measure(nifti(mask), nifti(mask))
         segae.perturb(nifti(mask), "erode", severity=0.2)
+
+
+def test_volumes_across_structures_under_a_tilted_gantry() -> None:
+    """What checks across structures count is the same as under an upright one."""
+    labels, tilted = phantom.labelmap(), LPS.copy()
+    tilted[1, 2] = 5.0 * np.tan(np.deg2rad(30))
+    upright, sheared = (
+        anatomy.Scene.of_labelmap(load(nifti(labels, affine), "labelmap"), phantom.LABELS, 1)
+        for affine in (LPS, tilted)
+    )
+    for name in phantom.LABELS.values():
+        assert sheared.parts[name].volume_ml == pytest.approx(upright.parts[name].volume_ml)

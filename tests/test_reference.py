@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 from dataclasses import replace
@@ -307,6 +308,14 @@ def test_the_interval_narrows_where_both_agree() -> None:
 def test_identical_masks_are_not_heard() -> None:
     same = replace(_comparison(1.0), identical=True)
     assert fuse("liver", 0.4, same).dice == pytest.approx(0.4)
+
+
+def test_weights_were_fitted_for_the_models_in_the_package() -> None:
+    """Another judge, or another reference network, asks for `python -m segae_lab.reference.fuse` again."""
+    models = Path(segae.__file__).parent / "models"
+    fitted = json.loads((Path(segae.__file__).parent / "reference" / "fusion.json").read_text())
+    for key, name in (("judge", "default.onnx"), ("network", "reference.onnx")):
+        assert fitted[key] == hashlib.sha256((models / name).read_bytes()).hexdigest(), name
 
 
 def test_usual_overlap() -> None:

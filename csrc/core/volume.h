@@ -51,6 +51,14 @@ struct VolumeView {
   SEGAE_HD int64_t voxels() const { return shape[0] * shape[1] * shape[2]; }
 };
 
+// The two axes of a slice across `axis`: that of its rows and that of its columns, in the volume's order.
+struct PlaneAxes {
+  size_t row, column;
+};
+SEGAE_HD inline PlaneAxes plane_axes(int axis) {
+  return {axis == 0 ? size_t{1} : size_t{0}, axis == 2 ? size_t{1} : size_t{2}};
+}
+
 // Place of the voxel that lies `index` voxels behind the first of a C-contiguous box.
 SEGAE_HD inline Int3 place_of(const Int3& shape, int64_t index) {
   return {index / (shape[1] * shape[2]), index / shape[2] % shape[1], index % shape[2]};

@@ -8,6 +8,8 @@ namespace segae {
 namespace {
 
 constexpr int64_t kMostControlValues = int64_t{1} << 26;
+// Lattice coordinates beyond this are no longer exact in the hash's arithmetic, and far beyond it no int64.
+constexpr double kFarthestCell = 1e9;
 
 Tap cubic_tap(double t) {
   const double s = 1.0 - t;
@@ -33,6 +35,10 @@ Lattice make_lattice(const Box& box, const Noise& noise, int components) {
       if (grid > 0) {
         const double at = box.position(static_cast<int>(axis), i) / grid;
         const double cell = std::floor(at);
+        if (!(std::fabs(cell) <= kFarthestCell)) {
+          throw std::invalid_argument("grid_mm: " + std::to_string(grid) +
+                                      " mm is too fine for this volume; use a wider grid");
+        }
         Tap tap = cubic_tap(at - cell);
         tap.first = static_cast<int64_t>(cell) - 1;
         taps.push_back(tap);
@@ -45,11 +51,13 @@ Lattice make_lattice(const Box& box, const Noise& noise, int components) {
     lattice.shape[axis] = taps.back().first - taps.front().first + 4;
     for (Tap& tap : taps) tap.first -= lattice.first[axis];
   }
-  const int64_t count = lattice.shape[0] * lattice.shape[1] * lattice.shape[2] * components;
-  if (count > kMostControlValues) {
-    throw std::invalid_argument("grid_mm: " + std::to_string(count) + " control values, at most " +
+  double wanted = components;  // as a double: the product of three extents may pass int64
+  for (const int64_t extent : lattice.shape) wanted *= static_cast<double>(extent);
+  if (wanted > static_cast<double>(kMostControlValues)) {
+    throw std::invalid_argument("grid_mm: " + std::to_string(wanted) + " control values, at most " +
                                 std::to_string(kMostControlValues) + "; use a wider grid");
   }
+  const int64_t count = static_cast<int64_t>(wanted);
   const float scale =
       static_cast<float>(components == 1 ? noise.amplitude_mm / std::sqrt(variance) : noise.amplitude_mm);
   lattice.values.reserve(static_cast<size_t>(count));

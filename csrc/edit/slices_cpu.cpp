@@ -16,7 +16,7 @@ struct Outline {
   float depth = 0;  // of the innermost voxel
 };
 
-Outline outline(const Plane& plane, const uint8_t* slice) {
+Outline outline(const SliceGrid& plane, const uint8_t* slice) {
   const auto [one, rows, columns] = plane.shape;
   std::vector<uint8_t> flat(static_cast<size_t>(rows * columns));
   for (int64_t r = 0; r < rows; ++r) {
@@ -42,7 +42,7 @@ Outline outline(const Plane& plane, const uint8_t* slice) {
 
 void interpolate_slices(const Box& box, const uint8_t* mask, int axis, const int64_t* kept, int64_t n, int threads,
                         uint8_t* out) {
-  const Plane plane = plane_along(box, axis);
+  const SliceGrid plane = slice_across(box, axis);
   const auto [one, rows, columns] = plane.shape;
   std::vector<Outline> outlines(static_cast<size_t>(n));
   parallel_for(n, threads, [&](int64_t i) {

@@ -36,7 +36,7 @@ std::vector<Between> neighbours_of(int64_t slices, const int64_t* kept, int64_t 
 
 void interpolate_slices(const Box& box, const uint8_t* mask, int axis, const int64_t* kept, int64_t n,
                         const Stream& stream, uint8_t* out) {
-  const Plane plane = plane_along(box, axis);
+  const SliceGrid plane = slice_across(box, axis);
   const int64_t columns = plane.shape[2], voxels = plane.shape[1] * columns;
   const DeviceBuffer<int64_t> kept_buffer(std::vector<int64_t>(kept, kept + n), stream);
   const DeviceBuffer<uint8_t> flat_buffer(n * voxels, stream);

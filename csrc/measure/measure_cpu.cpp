@@ -7,8 +7,7 @@
 namespace segae {
 
 void overlap_slice_cpu(const MaskView& given, const MaskView& truth, int axis, int64_t index, int64_t out[3]) {
-  const size_t row_axis = axis == 0 ? 1 : 0;
-  const size_t column_axis = axis == 2 ? 1 : 2;
+  const size_t row_axis = plane_axes(axis).row, column_axis = plane_axes(axis).column;
   const VolumeView& a = given.volume;
   const VolumeView& b = truth.volume;
   int64_t both = 0, in_a = 0, in_b = 0;

@@ -43,8 +43,8 @@ py::array_t<int64_t> bind_plane_boxes(const py::array& volume, int axis, const I
       windows.shape(1) != 4) {
     throw py::value_error("indices, labels, windows: expected shapes [n], [n] and [n, 4]");
   }
-  const int64_t rows = input.shape[axis == 0 ? 1 : 0];
-  const int64_t columns = input.shape[axis == 2 ? 1 : 2];
+  const int64_t rows = input.shape[plane_axes(axis).row];
+  const int64_t columns = input.shape[plane_axes(axis).column];
   for (py::ssize_t i = 0; i < n; ++i) {
     const int64_t* window = windows.data(i, 0);
     if (indices.at(i) < 0 || indices.at(i) >= input.shape[static_cast<size_t>(axis)] || window[0] < 0 ||
@@ -150,7 +150,9 @@ py::array_t<int32_t> bind_component_labels(const py::array& mask, int64_t label)
 
 }  // namespace
 
-PYBIND11_MODULE(_core, m) {
+// The module keeps no state of its own, and functions write only to what they return or were given to write to: a
+// free-threaded Python may call them at once.
+PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
   m.doc() = "C++ core of segae. Volumes are strided arrays [z, y, x] of any real dtype; see _core.pyi.";
   m.attr("__version__") = SEGAE_VERSION;
   m.attr("MAX_LABELS") = kMaxLabels;

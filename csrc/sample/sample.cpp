@@ -9,8 +9,7 @@ namespace segae {
 
 void sample(const VolumeView& image, const VolumeView* mask, const SampleSpec& spec, const std::vector<Plane>& planes,
             int threads, float* out) {
-  const size_t row_axis = spec.axis == 0 ? 1 : 0;
-  const size_t column_axis = spec.axis == 2 ? 1 : 2;
+  const size_t row_axis = plane_axes(spec.axis).row, column_axis = plane_axes(spec.axis).column;
   for (const Channel& channel : spec.channels) {
     if (channel.is_mask && mask == nullptr) {
       throw std::invalid_argument("a mask channel needs a mask");

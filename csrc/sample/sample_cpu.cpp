@@ -99,8 +99,7 @@ void resample(const std::byte* plane, int64_t row_stride, int64_t column_stride,
 void sample_plane_cpu(const VolumeView& source, const Channel& channel, const SampleSpec& spec, int64_t index,
                       int64_t label, const FilterBank& rows, const FilterBank& columns, float* out) {
   const size_t axis = static_cast<size_t>(spec.axis);
-  const size_t row_axis = axis == 0 ? 1 : 0;
-  const size_t column_axis = axis == 2 ? 1 : 2;
+  const size_t row_axis = plane_axes(spec.axis).row, column_axis = plane_axes(spec.axis).column;
   const Window window(channel, spec);
   const float fill = channel.is_mask ? 0.0f : window.fill();
   if (index < 0 || index >= source.shape[axis]) {

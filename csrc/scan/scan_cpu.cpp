@@ -151,8 +151,7 @@ void scan_slices_cpu(const VolumeView& volume, int64_t begin, int64_t end, AreaT
 
 void plane_box_cpu(const VolumeView& volume, int axis, int64_t index, int64_t label, const int64_t window[4],
                    int64_t out[4]) {
-  const size_t row_axis = axis == 0 ? 1 : 0;
-  const size_t column_axis = axis == 2 ? 1 : 2;
+  const size_t row_axis = plane_axes(axis).row, column_axis = plane_axes(axis).column;
   const int64_t row_stride = volume.stride[row_axis];
   const int64_t column_stride = volume.stride[column_axis];
   const std::byte* plane = volume.data + index * volume.stride[static_cast<size_t>(axis)];

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import logging
-import operator
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any, Literal, cast, overload
 
@@ -14,29 +12,28 @@ import numpy as np
 import numpy.typing as npt
 
 from segae import anatomy, flags, structures
-from segae.assembly import Probes, assembled, empty, only_box, predicted_dice, warn_of
+from segae.assembly import Probes, empty, warn_of
 from segae.assessment import Assessment, Assessments
 from segae.batch import Affines, Spacing, in_type_of, load_batch, name_masks
 from segae.containers import pick
 from segae.device import ArrayT, DeviceVolume
 from segae.errors import ParameterError, SegaeError
-from segae.judging import Task, check_places, judge, plan
+from segae.judge import Judge
+from segae.judging import Task, check_places
 from segae.mask_files import masks_of, names_in
-from segae.masks import label_of_mask, read_labelmap, read_mask, read_masks
+from segae.masks import label_of_mask, read_labelmap, read_masks
+from segae.named_values import named_values
 from segae.reference import resolve
 from segae.reference.builtin import BuiltInReference
 from segae.reference.given import check_not_the_mask
-from segae.reference.opinion import Looked, SecondOpinion
+from segae.reference.opinion import SecondOpinion
 from segae.reference.resolve import ReferenceRequest
-from segae.session import Session, model_path
-from segae.structures import Structure
+from segae.session import model_path
 from segae.threads import run_all, thread_count
+from segae.together import MasksOfImage
 from segae.volume import Volume, load, load_pair
 
 _log = logging.getLogger("segae")
-
-# Slices of masks of one image that wait for the network together; bounds memory whatever the number of masks.
-_TOGETHER = 128
 
 
 class Engine:
@@ -59,25 +56,25 @@ class Engine:
     def __init__(
         self, model: str | os.PathLike[str] = "default", device: str = "auto", threads: int | None = None
     ) -> None:
-        self._session = Session(model, device, thread_count(threads))
+        self._judge = Judge(model, device, thread_count(threads))
 
     @property
     def device(self) -> str:
         """Where the network really runs: "cpu" or "cuda:N"."""
-        return self._session.device
+        return self._judge.session.device
 
     @property
     def model(self) -> str:
         """Path of the model file."""
-        return str(self._session.path)
+        return str(self._judge.session.path)
 
     @property
     def expects_masks(self) -> bool:
         """Whether the model can show the mask that it expects (``error_map=True``)."""
-        return "expected" in self._session.card.outputs
+        return "expected" in self._judge.session.card.outputs
 
     def __repr__(self) -> str:
-        return f"Engine(model={self.model!r}, device={self.device!r}, threads={self._session.threads})"
+        return f"Engine(model={self.model!r}, device={self.device!r}, threads={self._judge.session.threads})"
 
     def score(
         self,
@@ -122,11 +119,11 @@ class Engine:
         mask, label = pick(mask, what.name, label)
         ct, volume = load_pair(image, mask, affine=affine, spacing=spacing, axes=axes)
         check_places([(ct, volume)], self.device)
-        task = self._task(ct, volume, what, label)
+        task = self._judge.task(ct, volume, what, label)
         if task is None:
             return float("nan")
         warn_of([("image", ct)], [volume])
-        return predicted_dice(task, judge([task], self._session)[0], self._session.card)
+        return self._judge.dices([task])[0]
 
     def assess(
         self,
@@ -174,15 +171,15 @@ class Engine:
         mask, label = pick(mask, what.name, label)
         ct, volume = load_pair(image, mask, affine=affine, spacing=spacing, axes=axes)
         check_places([(ct, volume)], self.device)
-        task = self._task(ct, volume, what, label)
+        task = self._judge.task(ct, volume, what, label)
         if task is None:
             return empty(what, 1 if label is None else label)
         probes = Probes()
         request = ReferenceRequest(reference, reference_reliability, resample_reference)
         opinion = self._built_in(request, ct, probes.of(ct))
         if request.given:
-            opinion = resolve.of_structure(request, ct, what.name, reference_label, self._session.threads)
-        return _with_opinion(opinion, [task], self._assess([task], error_map, probes))[0]
+            opinion = resolve.of_structure(request, ct, what.name, reference_label, self._judge.session.threads)
+        return _with_opinion(opinion, [task], self._judge.assess([task], error_map, probes))[0]
 
     def assess_labels(
         self,
@@ -239,17 +236,13 @@ class Engine:
             of_masks = Assessments()
             of_masks.update({entry.structure: entry for entry in entries if isinstance(entry, Assessment)})
             return of_masks
-        named = _named_values(names_in(labelmap) if structures is None else structures)
+        named = named_values(names_in(labelmap) if structures is None else structures)
         self._check_error_map(error_map)
         check_not_the_mask(labelmap, reference)
         ct, volume = load_pair(image, labelmap, affine=affine, spacing=spacing, axes=axes, mask_argument="labelmap")
         check_places([(ct, volume)], self.device)
-        volume, scans = read_labelmap(volume, "labelmap", self._session.threads)
-        tasks = [
-            plan(ct, volume, named[label], scan, self._session, self._session.threads)
-            for label, scan in scans.items()
-            if label in named
-        ]
+        volume, scans = read_labelmap(volume, "labelmap", self._judge.session.threads)
+        tasks = [self._judge.plan(ct, volume, named[label], scan) for label, scan in scans.items() if label in named]
         result = Assessments()
         result.unnamed = {label: scan.voxels for label, scan in scans.items() if label not in named}
         if result.unnamed:
@@ -258,13 +251,13 @@ class Engine:
         request = ReferenceRequest(reference, reference_reliability, resample_reference)
         opinion = self._built_in(request, ct, probes.of(ct))
         if request.given:
-            theirs = named if reference_names is None else _named_values(reference_names)
+            theirs = named if reference_names is None else named_values(reference_names)
             values = {value: known.name for value, known in theirs.items()}
-            opinion = resolve.of_labelmap(request, ct, values, self._session.threads)
-        found = _with_opinion(opinion, tasks, self._assess(tasks, error_map, probes))
+            opinion = resolve.of_labelmap(request, ct, values, self._judge.session.threads)
+        found = _with_opinion(opinion, tasks, self._judge.assess(tasks, error_map, probes))
         if not isinstance(volume.array, DeviceVolume):
             names = {task.scan.label: task.structure.name for task in tasks}
-            scene = anatomy.Scene.of_labelmap(volume, names, self._session.threads)
+            scene = anatomy.Scene.of_labelmap(volume, names, self._judge.session.threads)
             found = anatomy.add_findings(found, anatomy.check(scene))
         result.update((assessment.structure, assessment) for assessment in found)
         return result
@@ -316,53 +309,27 @@ class Engine:
         ct = load(image, "image", affine=affine, spacing=spacing, axes=axes)
         # The image's own grid is what bare masks lie on; without one they are told the same as the image.
         geometry: dict[str, Any] = {} if ct.affine is not None else {"spacing": spacing, "axes": axes}
-        probes = Probes()
-        results: list[Assessment | SegaeError] = []
-        waiting: list[tuple[int, Task]] = []
-        together = anatomy.MaskCollector()
         request = ReferenceRequest(reference, reference_reliability, resample_reference)
-        opinion = self._built_in(request, ct, probes.of(ct))
+        together = MasksOfImage(self._judge, error_map)
+        opinion = self._built_in(request, ct, together.probes.of(ct))
         if request.given:
-            named = {} if reference_names is None else _named_values(reference_names)
+            named = {} if reference_names is None else named_values(reference_names)
             values = {value: known.name for value, known in named.items()}
-            opinion = resolve.of_labelmap(request, ct, values, self._session.threads)
-        looked: dict[int, Looked] = {}
-
-        def assess_waiting() -> None:
-            tasks = [task for _, task in waiting]
-            for (place, task), assessment in zip(waiting, self._assess(tasks, error_map, probes), strict=True):
-                results[place] = assessment
-                if opinion is not None:
-                    looked[place] = opinion.look(task.mask, task.scan, task.structure.name)
-            waiting.clear()
-
+            opinion = resolve.of_labelmap(request, ct, values, self._judge.threads)
+        together.opinion = opinion
         for name, mask in masks.items() if isinstance(masks, Mapping) else masks:
             try:
                 what = structures.get(name)
                 seen, volume = load_pair(ct, mask, **geometry)
                 check_places([(seen, volume)], self.device)
-                task = self._task(seen, volume, what, None)
+                task = self._judge.task(seen, volume, what, None)
             except SegaeError as error:
                 if on_error == "raise":
                     raise
-                results.append(error)
-                continue
-            results.append(empty(what, 1))
-            if task is not None:
-                if not isinstance(volume.array, DeviceVolume):
-                    together.add(task.mask, what.name, task.scan.label, self._session.threads)
-                waiting.append((len(results) - 1, replace(task, mask=only_box(task.mask, task.scan))))
-            if sum(len(task.plan.index) for _, task in waiting) >= _TOGETHER:
-                assess_waiting()
-        assess_waiting()
-        if opinion is not None:
-            pairs = [(cast("Assessment", results[place]), seen) for place, seen in looked.items()]
-            for place, entry in zip(looked, opinion.conclude(pairs), strict=True):
-                results[place] = entry
-        findings = anatomy.check(together.scene(self._session.threads))
-        return [
-            anatomy.add_findings([entry], findings)[0] if isinstance(entry, Assessment) else entry for entry in results
-        ]
+                together.refuse(error)
+            else:
+                together.add(what, task)
+        return together.conclude()
 
     @overload
     def score_batch(
@@ -444,7 +411,7 @@ class Engine:
         VolumeError, GridMismatchError, ParameterError, UnknownStructureError, DeviceError
             That name the argument and the place in it.
         """
-        named = _named_values(structures) if isinstance(structures, Mapping) else None
+        named = named_values(structures) if isinstance(structures, Mapping) else None
         if named is not None and label is not None:
             raise ParameterError("label: structures names the values already; drop label.")
         pairs = load_batch(images, masks, affine, spacing, axes)
@@ -455,24 +422,23 @@ class Engine:
         columns = 1 if named is None else len(named)
         check_places(pairs, self.device)
         names = [f"masks[{i}]" for i in range(len(pairs))]
-        read = read_masks([mask for _, mask in pairs], names, self._session.threads, binary=named is None)
+        read = read_masks([mask for _, mask in pairs], names, self._judge.session.threads, binary=named is None)
         warn_of([(f"images[{i}]", image) for i, (image, _) in enumerate(pairs)], [mask for _, mask in pairs])
 
         def tasks_of(i: int) -> list[Task | None]:
             image, (mask, scans) = pairs[i][0], read[i]
             values = named or [label_of_mask(scans, label, names[i])]
             return [
-                plan(image, mask, what, scans[value], self._session, 1) if value in scans else None
+                self._judge.plan(image, mask, what, scans[value], threads=1) if value in scans else None
                 for value, what in zip(values, wanted[i], strict=True)
             ]
 
-        planned = run_all([partial(tasks_of, i) for i in range(len(pairs))], self._session.workers)
+        planned = run_all([partial(tasks_of, i) for i in range(len(pairs))], self._judge.session.workers)
         flat = [task for tasks in planned for task in tasks]
         scores = np.full(len(flat), np.nan, np.float32)
         filled = [i for i, task in enumerate(flat) if task is not None]
         tasks = [task for task in flat if task is not None]
-        for i, task, verdict in zip(filled, tasks, judge(tasks, self._session), strict=True):
-            scores[i] = predicted_dice(task, verdict, self._session.card)
+        scores[filled] = self._judge.dices(tasks)
         return in_type_of(scores if named is None else scores.reshape(-1, columns), masks)
 
     def built_in_reference(self, image: Volume, wanted: str = "auto") -> BuiltInReference | None:
@@ -497,29 +463,14 @@ class Engine:
             request,
             image,
             self.device,
-            self._session.threads,
-            packaged_judge=self._session.path == model_path("default"),
+            self._judge.session.threads,
+            packaged_judge=self._judge.session.path == model_path("default"),
             is_ct=flags.is_ct(probe),
         )
 
     def _check_error_map(self, error_map: bool) -> None:
         if error_map and not self.expects_masks:
             raise ParameterError("error_map: this model puts out no expected mask; use error_map=False.")
-
-    def _task(self, image: Volume, mask: Volume, structure: Structure, label: int | None) -> Task | None:
-        """The one structure of a mask; None when it is empty."""
-        mask, scans = read_mask(mask, "mask", self._session.threads)
-        scan = scans.get(label_of_mask(scans, label, "mask"))
-        return None if scan is None else plan(image, mask, structure, scan, self._session, self._session.threads)
-
-    def _assess(self, tasks: Sequence[Task], error_map: bool, probes: Probes | None = None) -> list[Assessment]:
-        """Assess structures of masks; `probes` knows the images that were looked at before."""
-        probes = Probes() if probes is None else probes
-        verdicts = judge(tasks, self._session, error_map=error_map)
-        card = self._session.card
-        return [
-            assembled(task, verdict, card, probes.of(task.image)) for task, verdict in zip(tasks, verdicts, strict=True)
-        ]
 
 
 def _with_opinion(opinion: SecondOpinion | None, tasks: Sequence[Task], found: list[Assessment]) -> list[Assessment]:
@@ -528,22 +479,3 @@ def _with_opinion(opinion: SecondOpinion | None, tasks: Sequence[Task], found: l
         return found
     looked = [opinion.look(task.mask, task.scan, task.structure.name) for task in tasks]
     return opinion.conclude(list(zip(found, looked, strict=True)))
-
-
-def _named_values(named: Mapping[int, str] | str) -> dict[int, Structure]:
-    if not isinstance(named, (str, Mapping)):
-        raise ParameterError(f"structures: expected a dict value -> name or a label scheme, got {named!r}.")
-    table = structures.labels(named) if isinstance(named, str) else named
-    found: dict[int, Structure] = {}
-    for value, name in table.items():
-        try:
-            label = operator.index(value)
-        except TypeError as error:
-            raise ParameterError(f"structures: expected integer values as keys, got {value!r}.") from error
-        if label == 0:
-            raise ParameterError(f"structures: 0 is the background; drop its name {name!r}.")
-        structure = structures.get(name)
-        if structure in found.values():
-            raise ParameterError(f"structures: {structure.name} is named by more than one value.")
-        found[label] = structure
-    return found

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
-import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from segae.containers import Kind, kind_of, read_container
+from segae.containers.kinds import Kind, kind_of
+from segae.containers.series import read_container
 from segae.device import DeviceVolume, cuda_place, lend, plain, stream_of
 from segae.errors import DeviceError, VolumeError
 from segae.frame import Array, Given, Volume
+from segae.itk_images import read_itk
 from segae.readers import Allocate, is_proxy, read_file, read_nibabel, read_proxy
 
 _DLPACK_CPU = (1, 3)  # kDLCPU, kDLCUDAHost
@@ -51,7 +52,7 @@ def read(source: object, argument: str, scaled: bool, allocate: Allocate | None 
     elif is_proxy(source):
         given = read_proxy(source, scaled, allocate)
     elif all(hasattr(source, name) for name in ("GetSpacing", "GetOrigin", "GetDirection")):
-        given = _read_itk(source, argument)
+        given = read_itk(source, argument)
     elif hasattr(source, "spatial_shape") and hasattr(source, "data"):  # TorchIO's images: [channel, x, y, z]
         given = _read_array(source.data, affine_of(source, argument), argument)
     else:
@@ -133,32 +134,6 @@ def _read_array(source: Any, affine: Array | None, argument: str) -> Given:
         f"{argument}: expected a path, an image of nibabel, SimpleITK, ITK or TorchIO, or an array "
         f"(numpy, __dlpack__, __array__), got {type(array).__name__}. Lists: numpy.asarray(...)."
     )
-
-
-class _Kept:
-    """A view of an image's buffer that keeps the image alive."""
-
-    def __init__(self, view: Array, image: object) -> None:
-        self.__array_interface__ = view.__array_interface__
-        self.image = image
-
-
-def _read_itk(image: Any, argument: str) -> Given:
-    """SimpleITK's and ITK's images: a view of their buffer as [z, y, x], as their own functions give it."""
-    module = sys.modules[type(image).__module__.partition(".")[0]]
-    view = np.asarray(module.GetArrayViewFromImage(image))
-    direction = image.GetDirection()
-    turn = np.asarray(direction if isinstance(direction, tuple) else module.array_from_matrix(direction), np.float64)
-    if view.ndim != 3 or turn.size != 9:
-        raise VolumeError(
-            f"{argument}: expected an image of 3 dimensions with one number a voxel, got shape {view.shape} in numpy's "
-            f"order. Extract one volume or component first."
-        )
-    affine = np.eye(4)
-    affine[:3, :3] = turn.reshape(3, 3) * [float(image.GetSpacing()[i]) for i in range(3)]
-    affine[:3, 3] = [float(image.GetOrigin()[i]) for i in range(3)]
-    affine = _LPS_TO_RAS @ affine
-    return Given(np.asarray(_Kept(view, image)), affine[:, [2, 1, 0, 3]])
 
 
 def _from_dlpack(source: Any, argument: str) -> Array:

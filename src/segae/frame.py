@@ -104,9 +104,14 @@ class Volume:
     @property
     def voxel_ml(self) -> float:
         """Volume of one voxel in millilitres; axes need not be at right angles (a tilted gantry)."""
+        return float(np.prod(self.spacing_mm)) / 1000.0 * self.upright
+
+    @property
+    def upright(self) -> float:
+        """Volume of a voxel over the product of its sides: 1 for axes at right angles, less for sheared ones."""
         if self.affine is None:
-            return float(np.prod(self.spacing_mm)) / 1000.0
-        return float(abs(np.linalg.det(self.affine[:3, :3]))) / 1000.0
+            return 1.0
+        return float(abs(np.linalg.det(self.affine[:3, :3] / np.linalg.norm(self.affine[:3, :3], axis=0))))
 
     @property
     def pixel_mm2(self) -> float:

@@ -1,4 +1,4 @@
-"""How reliable the network is for each structure: Dice on held-out scans, as users' scans are segmented.
+"""How reliable the network is for each structure: Dice with held-out contours, as users' scans are segmented.
 
 ``python -m segae_lab.reference.measure MODEL.onnx DATA OUT.json``
 """
@@ -53,7 +53,7 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     arguments = parser.parse_args()
     network = ReferenceNetwork(arguments.model, "cpu")
-    each = {scan.case: dice_of(scan, network) for scan in load_scans(arguments.data, hold_out=True)}
+    each = {scan.case: dice_of(scan, network) for scan in load_scans(arguments.data, hold_out=True, teachers=False)}
     for name in CLASSES:
         print(f"{name:20}", " ".join(f"{case} {d[name]:.3f}" for case, d in each.items() if name in d))  # noqa: T201
     arguments.out.write_text(json.dumps(reliability(each), indent=1))

@@ -62,7 +62,7 @@ class PartlyLabelled:
     weight: float
 
 
-def load_scans(folder: Path, hold_out: bool) -> list[PartlyLabelled]:
+def load_scans(folder: Path, hold_out: bool, teachers: bool = True) -> list[PartlyLabelled]:
     """Load training scans: those that are learned from, or those that choose and calibrate.
 
     Parameters
@@ -71,12 +71,15 @@ def load_scans(folder: Path, hold_out: bool) -> list[PartlyLabelled]:
         With ``data/cases.csv``, ``data/pseudo.csv`` and the scans.
     hold_out : bool
         Whether to load the cases of ``hold_out=1`` instead of the others. Cases of ``use=dev`` are never loaded.
+    teachers : bool
+        Whether teachers' labels and lungs that were outlined automatically fill what has no contours.
     """
     data = folder / "data"
     with (data / "cases.csv").open(encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file) if row["use"] in ("train", "train-unlabelled")]
     trusted = _trusted(data / "pseudo.csv")
-    return [_load(data, row, trusted.get(row["case"], {})) for row in rows if (row["hold_out"] == "1") == hold_out]
+    chosen = [row for row in rows if (row["hold_out"] == "1") == hold_out]
+    return [_load(data, row, trusted.get(row["case"], {}), teachers) for row in chosen]
 
 
 def _trusted(table: Path) -> dict[str, dict[str, bool]]:
@@ -97,7 +100,7 @@ def _trusted(table: Path) -> dict[str, dict[str, bool]]:
     return found
 
 
-def _load(data: Path, row: dict[str, str], trusted: dict[str, bool]) -> PartlyLabelled:
+def _load(data: Path, row: dict[str, str], trusted: dict[str, bool], teachers: bool) -> PartlyLabelled:
     case, source = row["case"], row["source"]
     path = data / f"{case}_ct.nii.gz"
     image = volume.load(path, "image")
@@ -109,11 +112,16 @@ def _load(data: Path, row: dict[str, str], trusted: dict[str, bool]) -> PartlyLa
         labels[mask] = 1 + CLASSES.index(name)
         here = mask.any(axis=(1, 2)) if source == "OpenKBP" and name in PART_OF_THE_LENGTH else True
         known[:, CLASSES.index(name)] |= here
-    if (data / f"{case}_pseudo.nii.gz").exists():
+    if teachers and (data / f"{case}_pseudo.nii.gz").exists():
         taught = _drawn(path, data / f"{case}_pseudo.nii.gz")
         for name in trusted.keys() & taught.keys() - drawn.keys():
             _add_teachers(labels, known, name, taught[name], trusted[name], image.spacing_mm[0])
-    if not {"lung_left", "lung_right"} & drawn.keys() and float(row["hu_low"]) <= -1000 and source != "OpenKBP":
+    if (
+        teachers
+        and not {"lung_left", "lung_right"} & drawn.keys()
+        and float(row["hu_low"]) <= -1000
+        and source != "OpenKBP"
+    ):
         _add_lungs(labels, known, hu, image.spacing_mm)
     _add_absent(labels, known, source)
     small, fine, spacing_mm = _resampled(hu, labels, image.spacing_mm)

@@ -32,18 +32,25 @@ _VARIANT = 2.0
 _SIZES = (0.75, 1.35)
 # An element of which the scan may hide the end that counts.
 _NEAR_CUT_MM = 25.0
+# Of a vertebra's usual volume: what is left of it lies near its middle.
+_GOOD_PART = 0.4
+# Logarithm of how much nearer it may lie for that.
+_CUT = 0.4
 # A single label covers two elements when it has so many times its neighbours' volume.
 _TWO_VOLUMES = 1.6
 _MOST_MISSING = 0.34
+# Another element fits between two that lie so many times the usual distance apart; less, where the scan cuts one.
+_ROOM, _ROOM_CUT = 1.4, 1.15
 
 
 @dataclass(frozen=True)
 class Element:
-    """One of a chain: its name, number in the chain, and place along z, y, x in mm."""
+    """One of a chain: its name, number in the chain, place along z, y, x in mm, and whether the scan cuts it."""
 
     name: str
     number: int
     place: Float64
+    cut: bool = False
 
 
 @dataclass(frozen=True)
@@ -77,9 +84,13 @@ def place_in_chain(part: Part) -> Float64:
 
 def read_chain(names: Sequence[str], parts: dict[str, Part], table: Table) -> Chain:
     """Find a chain's elements and number them."""
-    seen = [name for name in names if name in parts and _seen(parts[name])]
+    seen = [name for name in names if name in parts and _seen(parts[name], table)]
     double = _double(seen, names, parts, table)
-    elements = [Element(name, names.index(name), place_in_chain(parts[name])) for name in seen if name not in double]
+    elements = [
+        Element(name, names.index(name), place_in_chain(parts[name]), bool(parts[name].cut[:, 0].any()))
+        for name in seen
+        if name not in double
+    ]
     kept = [number for number, name in enumerate(names) if name in parts and (name not in seen or name in double)]
     # Where the spine is steep its elements follow each other downwards, above the shoulders backwards as well.
     elements.sort(key=lambda element: -element.place[0] + 0.5 * element.place[1])
@@ -89,7 +100,7 @@ def read_chain(names: Sequence[str], parts: dict[str, Part], table: Table) -> Ch
     ratios = [
         distance / (along[b.number] - along[a.number])
         for a, b, distance in zip(elements, elements[1:], apart, strict=False)
-        if b.number > a.number
+        if b.number > a.number and not a.cut and not b.cut
     ]
     size = float(np.clip(np.median(ratios), *_SIZES)) if len(ratios) >= 3 else 1.0
     variable = [i + 1 for i, pair in enumerate(pairwise(names)) if pair in table.variable_ends]
@@ -97,10 +108,10 @@ def read_chain(names: Sequence[str], parts: dict[str, Part], table: Table) -> Ch
     return Chain(list(names), elements, numbers, double, size)
 
 
-def _seen(part: Part) -> bool:
-    """Whether the scan shows the place that counts."""
+def _seen(part: Part, table: Table) -> bool:
+    """Whether the scan shows the place that counts: a rib's back, a good part of a vertebra."""
     if not part.name.startswith("rib_"):
-        return not part.cut[:, 0].any()
+        return not part.cut[:, 0].any() or part.volume_ml > _GOOD_PART * table.sizes[part.name].value
     height = (part.grid.shape[0] - 1) * part.grid.step_mm[0]
     place = part.back[0]
     return not (part.cut[0, 0] and place < _NEAR_CUT_MM) and not (part.cut[1, 0] and place > height - _NEAR_CUT_MM)
@@ -139,13 +150,16 @@ def _number(
     expected = along[None, :] - along[:, None]  # from number i to number j
     rising = np.triu(np.ones((n, n), bool), 1)
     cost, came = own[0].copy(), []
-    for distance, names in zip(apart, own[1:], strict=True):
-        step = _stretch(distance, expected, rising)
+    for i, (distance, names) in enumerate(zip(apart, own[1:], strict=True)):
+        shorter = elements[i].cut or elements[i + 1].cut
+        step = _stretch(distance, expected, rising, shorter=shorter)
         for first in variable:  # one element less, or one more, before number `first`
             across = rising & (np.arange(n)[:, None] < first) & (np.arange(n)[None, :] >= first)
             one = along[first] - along[first - 1]
             for other in (expected - one, expected + one):
-                step = np.where(across, np.minimum(step, _stretch(distance, other, across) + _VARIANT), step)
+                step = np.where(
+                    across, np.minimum(step, _stretch(distance, other, across, shorter=shorter) + _VARIANT), step
+                )
         total = cost[:, None] + step
         came.append(total.argmin(axis=0))
         cost = total.min(axis=0) + names
@@ -155,9 +169,12 @@ def _number(
     return numbers[::-1]
 
 
-def _stretch(distance: float, expected: Float64, allowed: npt.NDArray[np.bool_]) -> Float64:
-    ratio = max(distance, 1.0) / np.maximum(expected, 1.0)
-    cost = np.minimum((np.log(ratio) / _DISTANCE_SD) ** 2, _MOST_FOR_DISTANCE)
+def _stretch(distance: float, expected: Float64, allowed: npt.NDArray[np.bool_], *, shorter: bool) -> Float64:
+    """Cost of a distance; `shorter`: to what the scan cuts, which may well be less."""
+    logarithm = np.log(max(distance, 1.0) / np.maximum(expected, 1.0))
+    if shorter:
+        logarithm = np.where(logarithm < 0, np.minimum(logarithm + _CUT, 0.0), logarithm)
+    cost = np.minimum((logarithm / _DISTANCE_SD) ** 2, _MOST_FOR_DISTANCE)
     return np.where(allowed, cost, np.inf)
 
 
@@ -289,4 +306,5 @@ def _room(chain: Chain, above: str, below: str) -> bool:
             strict=False,
         )
     ]
-    return apart > 1.4 * float(np.median(around))
+    cut = places[above].cut or places[below].cut
+    return apart > (_ROOM_CUT if cut else _ROOM) * float(np.median(around))

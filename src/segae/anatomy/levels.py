@@ -88,7 +88,8 @@ def _count(shift: int) -> str:
 
 def _rib_offsets(ribs: Chain, spine: Chain, table: Table) -> list[float]:
     """Of each rib, how much higher it lies than its number says, in vertebrae."""
-    if not spine.elements:
+    vertebrae = [element for element in spine.elements if not element.cut]
+    if not vertebrae:
         return []
     steps = np.array([table.steps[pair].mean[0] for pair in pairwise(spine.names)]) * spine.size
     heights = np.concatenate([[0.0], np.cumsum(steps)])
@@ -96,7 +97,7 @@ def _rib_offsets(ribs: Chain, spine: Chain, table: Table) -> list[float]:
     for element in ribs.elements:
         vertebra, fact = table.levels[element.name]
         number = spine.names.index(vertebra)
-        nearest = min(spine.elements, key=lambda other: abs(other.number - number))
+        nearest = min(vertebrae, key=lambda other: abs(other.number - number))
         if abs(nearest.number - number) > _NEAR:
             continue
         place = nearest.place[0] + heights[number] - heights[nearest.number] + spine.size * fact.mean[0]

@@ -26,15 +26,19 @@ _BACK_MM = 15.0
 
 @dataclass(frozen=True)
 class Grid:
-    """The lattice on which structures were looked at: `shape` and `step_mm` along z, y, x (LPS)."""
+    """The lattice on which structures were looked at: `shape` and `step_mm` along z, y, x (LPS).
+
+    `upright` is the volume of its cells over the product of their sides, 1 for axes at right angles.
+    """
 
     shape: tuple[int, int, int]
     step_mm: tuple[float, float, float]
+    upright: float = 1.0
 
     @property
     def voxel_ml(self) -> float:
         """Volume that a sample stands for."""
-        return math.prod(self.step_mm) / 1000
+        return math.prod(self.step_mm) / 1000 * self.upright
 
 
 @dataclass(frozen=True)
@@ -152,7 +156,8 @@ def _thinned(volume: Volume) -> tuple[npt.NDArray[Any], Grid]:
     z, y, x = volume.spacing_mm
     every = [max(1, int(_ROW_MM / spacing)) for spacing in (z, y)]
     thin = volume.array[:: every[0], :: every[1]]
-    return thin, Grid((thin.shape[0], thin.shape[1], thin.shape[2]), (z * every[0], y * every[1], x))
+    shape = (thin.shape[0], thin.shape[1], thin.shape[2])
+    return thin, Grid(shape, (z * every[0], y * every[1], x), volume.upright)
 
 
 def _scene(runs: Sequence[Int64], names: Sequence[str], grid: Grid, threads: int) -> Scene:

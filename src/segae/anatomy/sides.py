@@ -200,11 +200,11 @@ def _two_blobs(part: Part, usual_mm: float, *, may_fuse: bool) -> bool:
     middle = np.flatnonzero((share > _BOTH_SHARE) & (share < 1 - _BOTH_SHARE))
     if not len(middle):  # one slice holds most
         return False
-    width = max(1, round(_BOTH_GAP_MM / step))
+    width = min(max(1, round(_BOTH_GAP_MM / step)), len(counts))
     smooth = np.convolve(counts, np.ones(width) / width, "same")
     valley = int(middle[smooth[middle].argmin()])
     if smooth[valley] > (0.0 if may_fuse else _VALLEY) * smooth.max():
         return False
-    low = np.average(index[:valley], weights=counts[:valley])
-    high = np.average(index[valley:], weights=counts[valley:])
+    low = np.average(index[: valley + 1], weights=counts[: valley + 1])
+    high = np.average(index[valley + 1 :], weights=counts[valley + 1 :])
     return bool((high - low) * step > 0.6 * usual_mm)

@@ -193,7 +193,7 @@ def slices_to_json(slices: tuple[SliceScore, ...]) -> str:
     rows = [
         [s.index, *(_null(v) for v in (s.area_mm2, s.dice, s.precision, s.recall, s.expected_area_mm2))] for s in slices
     ]
-    return json.dumps(rows, separators=(",", ":"))
+    return json.dumps(rows, separators=(",", ":"), allow_nan=False)
 
 
 def _null(value: float) -> float | None:

@@ -100,7 +100,7 @@ def _audit(options: argparse.Namespace) -> None:
             _say(options, line)
 
     def print_case(outcome: Outcome) -> None:
-        print(json.dumps(_as_json(outcome), ensure_ascii=False), flush=True)
+        print(json.dumps(_as_json(outcome), ensure_ascii=False, allow_nan=False), flush=True)
 
     summary = audit.run(
         options.dataset,

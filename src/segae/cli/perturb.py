@@ -77,7 +77,7 @@ def _perturb(options: argparse.Namespace) -> None:
         )[0]
     save_on_grid(np.asarray(made.mask), options.mask, options.output)
     if options.params_out:
-        options.params_out.write_text(json.dumps(made.params, indent=2) + "\n")
+        options.params_out.write_text(json.dumps(made.params, indent=2, allow_nan=False) + "\n")
     name = made.params["kind"]
     if name == "random":
         name = " then ".join(step["kind"] for step in made.params["steps"])

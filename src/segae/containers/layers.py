@@ -20,6 +20,7 @@ from segae.containers.kinds import Kind, kind_of, require
 from segae.containers.text_headers import read_fields, segments_of
 from segae.errors import GridMismatchError, ParameterError, UnknownStructureError, VolumeError
 from segae.frame import Volume
+from segae.itk_images import read_itk
 
 Mask = npt.NDArray[np.uint8]
 
@@ -240,9 +241,7 @@ def _nrrd_layers(path: Path, image: Volume, values: Sequence[int]) -> Iterator[t
             raise VolumeError(f"mask: {path} has no segment {value}; it has 1 to {len(segments)}.")
         segment = segments[value - 1]
         one = sitk.VectorIndexSelectionCast(whole, segment.layer) == segment.value
-        from segae.foreign import read
-
-        given = read(one, "mask", scaled=True)
+        given = read_itk(one, "mask")
         yield value, _volume(image, _pasted(np.asarray(given.array) > 0, np.asarray(given.affine), image, str(path)))
 
 

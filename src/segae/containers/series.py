@@ -14,6 +14,7 @@ from segae.containers.kinds import Kind, is_dicom, require
 from segae.containers.text_headers import read_fields, says_orientation
 from segae.errors import VolumeError
 from segae.frame import Array, Given
+from segae.itk_images import read_itk
 
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 # Distances of neighbouring slices may differ by so much of their mean: positions are written with few digits.
@@ -47,8 +48,6 @@ def read_container(source: Any, kind: Kind, argument: str) -> Given:
 
 
 def _read_image(path: Path, kind: Kind, argument: str) -> Given:
-    from segae.foreign import read  # here, because it imports the readers, which import this
-
     sitk = require("SimpleITK", path, kind.value)
     try:
         image = sitk.ReadImage(os.fspath(path))
@@ -56,7 +55,7 @@ def _read_image(path: Path, kind: Kind, argument: str) -> Given:
         raise VolumeError(f"{argument}: {path} cannot be read ({_last_line(error)}).") from error
     if image.GetDimension() == 4 and image.GetSize()[3] == 1:
         image = image[:, :, :, 0]
-    return read(image, argument, scaled=True)
+    return read_itk(image, argument)
 
 
 def _last_line(error: Exception) -> str:

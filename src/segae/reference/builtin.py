@@ -119,7 +119,7 @@ class BuiltInReference:
             precision=precision,
             recall=recall,
             nsd=float("nan"),
-            volume_ml=float(np.count_nonzero(expected)) * float(np.prod(self.spacing_mm)) / 1000,
+            volume_ml=float(np.count_nonzero(expected)) * float(np.prod(self.spacing_mm)) / 1000 * self._image.upright,
             reliability=self.reliability(structure),
             identical=False,
             slice_index=tuple(row[0] for row in rows),

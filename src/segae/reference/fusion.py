@@ -21,7 +21,7 @@ from segae.reference.comparison import ReferenceComparison, Source
 
 # From this reliability on, a reference counts fully; below the first, not at all.
 _TRUST_FROM, _TRUST_FULLY = 0.5, 0.8
-_LEAST, _MOST = 0.02, 0.985
+_LEAST, _MOST = 0.004, 0.985
 # Of so few overlaps, the usual one says little about the reference: n count for n / (n + prior).
 _PRIOR_MASKS = 5
 

@@ -80,7 +80,7 @@ class GivenReference:
         )
         at, total = surfaces[0, 2] + surfaces[0, 3], surfaces[0, 0] + surfaces[0, 1]
         filled = np.flatnonzero(counts[:, 1:].any(axis=1))
-        pixel_mm2 = mask.spacing_mm[1] * mask.spacing_mm[2]
+        pixel_mm2 = mask.pixel_mm2
         rows = sorted(
             (
                 mask.source_index(0, int(z) + window[0].start),

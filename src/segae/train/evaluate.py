@@ -23,6 +23,7 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from segae import Engine
+from segae.json_value import json_value
 from segae.train import data, protocols
 from segae.train.data import Case
 from segae.train.protocols import PROTOCOLS, Protocol
@@ -235,7 +236,7 @@ def evaluate(
     draw_scatter(whole, out / "scatter.png")
     for name, rows in (("masks", whole), ("slices", slices)):
         _write_csv(rows, out / f"{name}.csv")
-    (out / "figures.json").write_text(json.dumps(tables, indent=1))
+    (out / "figures.json").write_text(json.dumps(json_value(tables), indent=1, allow_nan=False))
     (out / "figures.md").write_text(markdown(tables))
     return whole
 

@@ -9,7 +9,7 @@ compared with the others of its structure, by a robust z-score (`suspicion`). Fl
    believed.
 3. "open": all others by suspicion, to which each of the weaker signs `truncated`, `fragmented`, `overlaps`,
    `missing_part`, `odd_volume` and `odd_position` adds `WEAK_SIGN`. They only add, since they are wrong at times:
-   `truncated` fires on 60 % of the truncated masks but on 17 % of good ones, which makes it worth ln(60 / 17) = 1.26.
+   with an earlier model `truncated` fired on 60 % of the truncated masks but on 17 % of good ones: ln(60 / 17) = 1.26.
 4. "empty": masks of structures that are empty in many scans, mostly because the scan does not show them.
 
 `touches_border`, `untrained_structure` and `non_finite` change nothing.

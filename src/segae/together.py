@@ -1,0 +1,76 @@
+"""Masks of one image that come one by one: judged in groups, compared with each other and a reference at the end."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import cast
+
+from segae import anatomy
+from segae.assembly import Probes, empty, only_box
+from segae.assessment import Assessment
+from segae.device import DeviceVolume
+from segae.errors import SegaeError
+from segae.judge import Judge
+from segae.judging import Task
+from segae.reference.opinion import Looked, SecondOpinion
+from segae.structures import Structure
+
+# Slices that wait for the network together; bounds memory whatever the number of masks.
+_TOGETHER = 128
+
+
+class MasksOfImage:
+    """Collects the masks of one image; of each that waits, only the box around its structure is kept.
+
+    Attributes
+    ----------
+    probes : Probes
+        Looks at the image.
+    opinion : SecondOpinion or None
+        A reference, to be set before the first mask.
+    """
+
+    def __init__(self, judge: Judge, error_map: bool) -> None:
+        self.probes = Probes()
+        self.opinion: SecondOpinion | None = None
+        self._judge, self._error_map = judge, error_map
+        self._results: list[Assessment | SegaeError] = []
+        self._waiting: list[tuple[int, Task]] = []
+        self._scene = anatomy.MaskCollector()
+        self._looked: dict[int, Looked] = {}
+
+    def refuse(self, error: SegaeError) -> None:
+        """Put an error in the place of a mask that cannot be assessed."""
+        self._results.append(error)
+
+    def add(self, structure: Structure, task: Task | None) -> None:
+        """Take the next mask; None stands for an empty one."""
+        self._results.append(empty(structure, 1))
+        if task is not None:
+            if not isinstance(task.mask.array, DeviceVolume):
+                self._scene.add(task.mask, structure.name, task.scan.label, self._judge.threads)
+            kept = replace(task, mask=only_box(task.mask, task.scan))
+            self._waiting.append((len(self._results) - 1, kept))
+        if sum(len(task.plan.index) for _, task in self._waiting) >= _TOGETHER:
+            self._assess_waiting()
+
+    def conclude(self) -> list[Assessment | SegaeError]:
+        """Judge what still waits, weigh the reference, compare the masks; results in the order of `add`."""
+        self._assess_waiting()
+        if self.opinion is not None:
+            pairs = [(cast("Assessment", self._results[place]), seen) for place, seen in self._looked.items()]
+            for place, entry in zip(self._looked, self.opinion.conclude(pairs), strict=True):
+                self._results[place] = entry
+        findings = anatomy.check(self._scene.scene(self._judge.threads))
+        return [
+            anatomy.add_findings([entry], findings)[0] if isinstance(entry, Assessment) else entry
+            for entry in self._results
+        ]
+
+    def _assess_waiting(self) -> None:
+        found = self._judge.assess([task for _, task in self._waiting], self._error_map, self.probes)
+        for (place, task), assessment in zip(self._waiting, found, strict=True):
+            self._results[place] = assessment
+            if self.opinion is not None:
+                self._looked[place] = self.opinion.look(task.mask, task.scan, task.structure.name)
+        self._waiting.clear()

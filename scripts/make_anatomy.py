@@ -75,6 +75,8 @@ _TISSUES = ("muscle", "fat", "abdominal_tissue", "mediastinal_tissue", "skin", "
 _VARIABLE_ENDS = [("vertebrae_T12", "vertebrae_L1")]
 # Pairs that nature joins at times.
 _MAY_FUSE = [("kidney_left", "kidney_right", "horseshoe kidney, about 1 in 500")]
+# Of which a body has one or the other, in one place: a name is not taken for the other's.
+_EITHER = [("uterus", "prostate"), ("uterocervix", "prostate")]
 _TRANSPLANT_SD_MM = np.array([30.0, 30.0, 50.0])
 _PHANTOM_TISSUES = {
     "adrenal_gland_left": ("Adrenal, left",), "adrenal_gland_right": ("Adrenal, right",), "trachea": ("Trachea",),
@@ -285,6 +287,7 @@ def _convention_rows() -> list[Row]:
         rows += [_convention("inside", part, name, "anatomical nomenclature") for part in parts]
     rows += [_convention("holds_all", name, "", "tissues hold organs") for name in _TISSUES]
     rows += [_convention("may_fuse", name, other, source) for name, other, source in _MAY_FUSE]
+    rows += [_convention("either", name, other, "women and men") for name, other in _EITHER]
     rows += [_convention("variable_end", name, other, "11 to 13 pairs of ribs occur") for name, other in _VARIABLE_ENDS]
     rows += [_convention("in_pieces", name, "", "anatomical nomenclature") for name in _IN_PIECES]
     for name in structures.names():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -257,8 +258,32 @@ def test_segmentations_of_a_series(
     assert "External: left out" in told.err
     found = find_cases(tmp_path / "ds")
     assert found.layout == "DICOM"
+    if find_spec("torch") is not None:  # `segae train` reads what the audit reads
+        from segae.train import data
+
+        (case,) = data.cases(tmp_path / "ds", "train")
+        scan = data.load(case)
+        assert {name: np.isin(scan.labelmap, values).sum() for name, values in scan.parts.items()} == {
+            "liver": MASKS["liver"].sum(), "spleen": MASKS["spleen"].sum(),
+        }  # fmt: skip
     results = audit.run(tmp_path / "ds", tmp_path / "out", model=tiny_model, workers=1, progress=False).results
     assert {row.structure: row.dice for row in results.masks} == pytest.approx(plain, abs=1e-6)
+
+
+def test_segments_may_be_named_by_their_codes(tmp_path: Path) -> None:
+    """SegmentLabel says "Segment_1"; the property type says what it is."""
+    slices = write_series(tmp_path / "ct")
+    path = write_seg(tmp_path / "seg.dcm", slices, {"Segment_1": MASKS["liver"], "Segment_2": MASKS["spleen"]})
+    header = pydicom.dcmread(path)
+    for segment, meaning, side in zip(header.SegmentSequence, ("Liver", "Kidney"), ("", "Left"), strict=True):
+        code = segment.SegmentedPropertyTypeCodeSequence[0]
+        code.CodeMeaning = meaning
+        if side:
+            modifier = pydicom.Dataset()
+            modifier.CodeValue, modifier.CodingSchemeDesignator, modifier.CodeMeaning = "7771000", "SCT", side
+            code.SegmentedPropertyTypeModifierCodeSequence = [modifier]
+    header.save_as(path)
+    assert names_of(path) == {"Liver": (1,), "Left Kidney": (2,)}
 
 
 def test_a_segmentation_of_another_scan_is_refused(engine: segae.Engine, tmp_path: Path) -> None:

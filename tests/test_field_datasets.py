@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import audit_data
+import nibabel as nib
 import numpy as np
 import phantom
 import pytest
@@ -102,6 +103,35 @@ def test_predictions_bring_their_own_names(tmp_path: Path) -> None:
     (tmp_path / "dataset.json").write_text('{"channel_names": {"0": "CT"}, "labels": {"background": 0, "spleen": 1}}')
     (tmp_path / "pred/dataset.json").write_text('{"labels": {"background": 0, "liver": 1}}')
     assert structures(find_cases(tmp_path)) == {"c": ["spleen"], "pred/a": ["liver"], "pred/b": ["liver"]}
+
+
+def test_totalsegmentators_output_by_any_name(tmp_path: Path) -> None:
+    """``-o FOLDER`` with a file a structure, and ``--ml -o any.nii.gz`` with names in the header."""
+    touch(tmp_path, "a/ct.nii.gz", "a/ts_output/liver.nii.gz", "a/ts_output/spleen.nii.gz")
+    audit_data.save(audit_data.image(), _parent(tmp_path / "b/ct.nii.gz"))
+    header = (
+        b'<CaretExtension><VolumeInformation><LabelTable><Label Key="1"><![CDATA[liver]]></Label></LabelTable>'
+        b"</VolumeInformation></CaretExtension>"
+    )
+    image = nib.Nifti1Image(phantom.labelmap().transpose(), np.eye(4))
+    image.header.extensions.append(nib.nifti1.Nifti1Extension(0, header))
+    nib.save(image, tmp_path / "b/any.nii.gz")
+    found = find_cases(tmp_path)
+    assert structures(found) == {"a": ["liver", "spleen"], "b": ["liver"]}
+    assert found.cases[1].masks[0].labels == (1,)
+
+
+def test_what_lies_too_deep_is_told(tmp_path: Path) -> None:
+    touch(
+        tmp_path,
+        "a/b/c/d/ct.nii.gz",
+        "a/b/c/d/segmentations/liver.nii.gz",
+        "e/ct.nii.gz",
+        "e/segmentations/liver.nii.gz",
+    )
+    found = find_cases(tmp_path)
+    assert structures(found) == {"e": ["liver"]}
+    assert f"{tmp_path / 'a/b/c'}: the folders below it are too deep" in told(found)
 
 
 def test_kits_is_told_why_it_is_left_out(tmp_path: Path) -> None:

@@ -126,6 +126,16 @@ def test_a_vocabulary_counts_where_a_data_set_uses_it_whole(tmp_path: Path) -> N
     assert recognise(["liver", "T1", "T2"]) == []
 
 
+def test_abbreviations_may_name_labels_and_what_a_person_says(tmp_path: Path) -> None:
+    assert [mask.structure for mask in Names({"1": "T1", "2": "LA"}).parts(tmp_path, {"T1": (1,), "LA": (2,)})] == [
+        "vertebrae_T1", "heart_atrium_left",
+    ]  # fmt: skip
+    assert Names().parts(tmp_path, {"lad": (1,), "liver": (2,)})[0].structure == "liver"
+    (tmp_path / "t.csv").write_text("image,mask,structure\nct.nii.gz,a.nii.gz,T1\nct.nii.gz,b.nii.gz,RK\n")
+    found = find_cases(tmp_path / "t.csv")
+    assert [mask.structure for mask in found.cases[0].masks] == ["vertebrae_T1", "kidney_right"]
+
+
 def test_a_vocabulary_chosen_by_name() -> None:
     names = Names("flare22")
     assert names.labels["RK"] == (2,)
@@ -174,7 +184,7 @@ def labels(scan: Path, model: Path, capsys: pytest.CaptureFixture[str], *more: s
     return code, set(json.loads(told.out)) if code == 0 else set(), told.err
 
 
-@pytest.mark.parametrize("other", ["prostate/uterus", "ignore", "liver_tumor", "lung_vessels", "T1"])
+@pytest.mark.parametrize("other", ["prostate/uterus", "ignore", "liver_tumor", "lung_vessels", "lad"])
 def test_one_unknown_name_does_not_end_all(
     scan: Path, tiny_model: Path, other: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

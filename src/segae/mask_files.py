@@ -40,7 +40,7 @@ def masks_of(source: object, given: Mapping[int, str] | str | None) -> list[tupl
         if given is not None:
             raise ParameterError(f"structures: {path} is a folder of masks, whose files have the names; drop it.")
         files = {base: entry for entry in sorted(path.iterdir()) if (base := stem(entry.name))}
-        return _known(path, {name: [file] for name, file in files.items()})
+        return _known(path, {name: [file] for name, file in files.items()}, of_file=True)
     if not is_layered(path):
         return None
     if isinstance(given, str):
@@ -48,7 +48,7 @@ def masks_of(source: object, given: Mapping[int, str] | str | None) -> list[tupl
     layers = {name: [Layer(path, value) for value in values] for name, values in names_of(path).items()}
     if given is not None:
         return [(name, Layer(path, value)) for value, name in given.items()]
-    return _known(path, layers)
+    return _known(path, layers, of_file=False)
 
 
 def names_in(source: object) -> dict[int, str]:
@@ -66,18 +66,18 @@ def names_in(source: object) -> dict[int, str]:
             '"totalsegmentator_v2".'
         )
     found: dict[int, str] = {}
-    for name, values in _known(source, {name: list(values) for name, values in labels.items()}):
+    for name, values in _known(source, {name: list(values) for name, values in labels.items()}, of_file=False):
         found.setdefault(int(str(values)), name)
     return found
 
 
-def _known(source: object, named: Mapping[str, Sequence[object]]) -> list[tuple[str, object]]:
+def _known(source: object, named: Mapping[str, Sequence[object]], *, of_file: bool) -> list[tuple[str, object]]:
     used = recognise(named)
     found: dict[str, object] = {}
     left_out = []
     for name, masks in named.items():
         try:
-            structure = structures.meaning_in_dataset(name, used).name
+            structure = structures.meaning_in_dataset(name, used, of_file=of_file).name
         except UnknownStructureError as error:
             left_out.append(str(error))
             continue

@@ -164,11 +164,11 @@ def get(name: str) -> Structure:
     )
 
 
-def meaning_in_dataset(name: str, used: Sequence[Vocabulary] = ()) -> Structure:
-    """Return the structure that a data set's name for a mask means.
+def meaning_in_dataset(name: str, used: Sequence[Vocabulary] = (), *, of_file: bool = True) -> Structure:
+    """Return the structure that a data set's name for a mask means: of a file, or (`of_file=False`) of a label.
 
-    Abbreviations count only where one of the vocabularies that the data set uses (`used`) has them and the others do
-    not contradict.
+    Abbreviations of vocabularies count only where one that the data set uses (`used`) has them and the others do not
+    contradict. ``T1``, ``LA`` or ``atlas`` may name a label, but no file.
 
     Raises ``UnknownStructureError`` when the name is unknown, fits more than one structure, or is an abbreviation.
     """
@@ -177,7 +177,7 @@ def meaning_in_dataset(name: str, used: Sequence[Vocabulary] = ()) -> Structure:
         return _table().by_name[str(said.pop())]
     side, rest = _key(name)
     known = _table().by_key.get((side, rest))
-    if known is not None and not side and _SHORT.fullmatch(rest):
+    if of_file and known is not None and not side and _SHORT.fullmatch(rest):
         raise UnknownStructureError(
             f"structure={name!r} is short for {known.name}, but may mean something else in a data set; "
             f"map it if it is meant"

@@ -134,6 +134,7 @@ class _Looker:
             and name not in self._table.holders(other)
             and known(other).group == group
             and other not in self._in_chains
+            and frozenset((name, other)) not in self._table.either
             and np.linalg.norm(self._table.places[other].mean - self._table.places[name].mean) < _NEAR_MM
         ]
         if not others:

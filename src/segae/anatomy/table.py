@@ -12,6 +12,7 @@
 | pair | left, right | from right to left, mm |
 | inside | a structure, what holds it | |
 | may_fuse | left, right | nature joins the two at times |
+| either | a structure, another one | a body has one or the other, in one place |
 | holds_all | a tissue | any structure may lie in it |
 | variable_end | chain's element, the next | the number of elements before this boundary varies between people |
 | in_pieces | a structure | comes in several pieces, or a scan cuts it into them |
@@ -70,6 +71,7 @@ class Table:
     pairs: dict[tuple[str, str], Fact] = field(default_factory=dict)
     inside: dict[str, frozenset[str]] = field(default_factory=dict)
     may_fuse: frozenset[tuple[str, str]] = frozenset()
+    either: frozenset[frozenset[str]] = frozenset()
     holds_all: frozenset[str] = frozenset()
     variable_ends: frozenset[tuple[str, str]] = frozenset()
     in_pieces: frozenset[str] = frozenset()
@@ -79,6 +81,7 @@ class Table:
     def of(rows: Iterable[Mapping[str, str]]) -> Table:
         """Read rows of the file."""
         table = Table()
+        either = set[frozenset[str]]()
         pieces, middle, tissues = set[str](), set[str](), set[str]()
         ends, fused, inside = set[tuple[str, str]](), set[tuple[str, str]](), dict[str, set[str]]()
         for row in rows:
@@ -87,6 +90,8 @@ class Table:
                 pieces.add(name)
             elif kind == "near_middle":
                 middle.add(name)
+            elif kind == "either":
+                either.add(frozenset((name, other)))
             elif kind == "may_fuse":
                 fused.add((name, other))
             elif kind == "holds_all":
@@ -114,7 +119,8 @@ class Table:
         return Table(
             table.places, table.sizes, table.other_places, table.steps, table.levels, table.pairs,
             {k: frozenset(v) for k, v in inside.items()},
-            frozenset(fused), frozenset(tissues), frozenset(ends), frozenset(pieces), frozenset(middle),
+            frozenset(fused), frozenset(either), frozenset(tissues), frozenset(ends), frozenset(pieces),
+            frozenset(middle),
         )  # fmt: skip
 
     @cached_property

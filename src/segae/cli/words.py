@@ -6,6 +6,7 @@ import argparse
 import re
 
 _ARGUMENT = re.compile(r"\b([a-z]\w*)=(?=[\w'\"(.-])('[^']*'|\"[^\"]*\"|[\w.-]+)?")
+_QUOTES = "'\""
 _FUNCTIONS = {"assess_labels": "`segae labels`", "without label ": "without --label "}
 _BEGIN = re.compile(r"([a-z]\w*)(?:, ([a-z]\w*))?: ")
 
@@ -21,11 +22,10 @@ def in_command_words(text: str, words: dict[str, str]) -> str:
     """
 
     def argument(match: re.Match[str]) -> str:
-        name, value = match[1], (match[2] or "").strip("'\"")
-        said = words.get(name, "")
+        said, value = words.get(match[1], ""), match[2] or ""
         if not said:
             return match[0]
-        return f"{said} {value}".strip() if said.startswith("-") else said
+        return f"{said} {value.strip(_QUOTES) if said.startswith('-') else value}".strip()
 
     begin = _BEGIN.match(text)
     if begin and all(name in words for name in begin.groups() if name):

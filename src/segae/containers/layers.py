@@ -61,7 +61,7 @@ def names_of(source: str | os.PathLike[str]) -> dict[str, tuple[int, ...]]:
         pairs = [(s.name, number if layered else s.value) for number, s in enumerate(segments, 1)]
     elif kind is Kind.SEGMENTATION:
         header = require("pydicom", path, kind.value).dcmread(path, stop_before_pixels=True)
-        pairs = [(str(s.SegmentLabel), int(s.SegmentNumber)) for s in header.SegmentSequence if int(s.SegmentNumber)]
+        pairs = [(_segment_name(s), int(s.SegmentNumber)) for s in header.SegmentSequence if int(s.SegmentNumber)]
     elif kind is Kind.CONTOURS:
         header = _opened(path, kind, *_state(path))
         drawn = {int(roi.ReferencedROINumber) for roi in header.get("ROIContourSequence", []) if any(_closed(roi))}
@@ -76,6 +76,29 @@ def names_of(source: str | os.PathLike[str]) -> dict[str, tuple[int, ...]]:
     for name, value in pairs:
         found[name] = (*found.get(name, ()), value)
     return found
+
+
+def _segment_name(segment: Any) -> str:
+    """What a segment is called; where its label means nothing ("Segment_1"), what its codes say it shows."""
+    from segae import structures
+
+    label = str(segment.get("SegmentLabel", ""))
+    coded = [label]
+    for key in ("AnatomicRegionSequence", "SegmentedPropertyTypeCodeSequence"):
+        for code in segment.get(key, []):
+            sides = [
+                str(side.get("CodeMeaning", ""))
+                for modifier in ("AnatomicRegionModifierSequence", "SegmentedPropertyTypeModifierCodeSequence")
+                for side in (*code.get(modifier, []), *segment.get(modifier, []))
+            ]
+            coded += [f"{side} {code.get('CodeMeaning', '')}".strip() for side in (*sides, "")]
+    for name in coded:
+        try:
+            structures.meaning_in_dataset(name, of_file=False)
+        except UnknownStructureError:
+            continue
+        return name
+    return label
 
 
 def pick(mask: object, structure: str, label: int | None) -> tuple[object, int | None]:
@@ -101,7 +124,7 @@ def pick(mask: object, structure: str, label: int | None) -> tuple[object, int |
         fitting: list[int] = []
         for name, values in names.items():
             try:
-                if structures.meaning_in_dataset(name).name == structure:
+                if structures.meaning_in_dataset(name, of_file=False).name == structure:
                     fitting += values
             except UnknownStructureError:
                 continue

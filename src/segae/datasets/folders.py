@@ -8,13 +8,16 @@ it is not read.
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
+from segae import structures
 from segae.datasets.case import Case, MaskFile
 from segae.datasets.found import NO_NAMES, Found
 from segae.datasets.names import Names
 from segae.datasets.scan import Listing, list_folder, stem, tell_other_formats, walk
-from segae.errors import VolumeError
+from segae.errors import UnknownStructureError, VolumeError
+from segae.label_names import read_header
 from segae.vocabularies import vocabularies
 
 _DEPTH = 3
@@ -31,11 +34,17 @@ def find_folders(root: Path, names: Names) -> Found | None:
     looked: list[tuple[Path, Listing, Path | None]] = []
     for path, listing, descend in walk(root, _DEPTH, problems):
         folder = next((path / name for wanted in _MASKS for name in listing.folders if name.lower() == wanted), None)
-        if folder is not None and (path / folder.name).is_dir() and (_image(listing) or folder.name == _MASKS[0]):
+        if folder is None and _image(listing):
+            folder = next((path / name for name in listing.folders if _holds_masks(path / name)), None)
+        if folder is not None and (_image(listing) or folder.name == _MASKS[0]):
             descend.clear()
             looked.append((path, listing, folder))
         elif _image(listing):
             looked.append((path, listing, None))
+        elif listing.folders and len(path.relative_to(root).parts) == _DEPTH:
+            problems.append(
+                f"{path}: the folders below it are too deep, more than {_DEPTH}; name a folder further down"
+            )
     files = {folder: list_folder(folder, problems) for _, _, folder in looked if folder is not None}
     stems = {stem(name) for listing in files.values() for name in listing.files}
     stems |= {stem(name) for _, listing, folder in looked if folder is None for name in listing.files}
@@ -56,6 +65,15 @@ def find_folders(root: Path, names: Names) -> Found | None:
     if not any(case.masks for case in cases) and not names.unknown and not any(NO_NAMES in p for p in problems):
         return None
     return Found(layout, root, sorted(cases, key=lambda case: case.id), problems, names.unknown, notes)
+
+
+def _holds_masks(folder: Path) -> bool:
+    """Whether files of a folder, whatever it is called, have names of structures."""
+    for name in list_folder(folder, []).files:
+        with contextlib.suppress(UnknownStructureError):
+            structures.meaning_in_dataset(stem(name) or "")
+            return True
+    return False
 
 
 def masks_in(folder: Path, names: Names, problems: list[str]) -> list[MaskFile]:
@@ -94,7 +112,9 @@ def _beside(path: Path, listing: Listing, names: Names, problems: list[str]) -> 
     labelmap = next((path / bases[wanted] for wanted in _LABELMAPS if wanted in bases), None)
     if labelmap is None:
         others = tuple(name for name in listing.files if stem(name) != _COMBINED)
-        return _masks(path, Listing((), others), names, problems)
+        labelmap = next((path / name for name in others if _carries_names(path / name)), None)
+        if labelmap is None:
+            return _masks(path, Listing((), others), names, problems)
     try:
         masks = names.parts_of_file(labelmap) or _of_kits(path, labelmap, names)
     except VolumeError as error:
@@ -103,6 +123,19 @@ def _beside(path: Path, listing: Listing, names: Names, problems: list[str]) -> 
     if not masks and not names.labels and not names.unknown:
         problems.append(f"{labelmap}: nobody says what its values mean; {NO_NAMES}")
     return masks
+
+
+def _carries_names(path: Path) -> bool:
+    """Whether a file that no structure is called like has names in its header (``--ml -o any.nii.gz``)."""
+    base = stem(path.name)
+    if base is None or _is_image(base):
+        return False
+    try:
+        structures.meaning_in_dataset(base)
+    except UnknownStructureError:
+        with contextlib.suppress(VolumeError):
+            return bool(read_header(path).labels)
+    return False
 
 
 def _of_kits(path: Path, labelmap: Path, names: Names) -> list[MaskFile]:

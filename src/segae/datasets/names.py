@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 from segae import structures
 from segae.datasets.case import MaskFile
@@ -43,7 +44,7 @@ class Names:
         self._used: tuple[Vocabulary, ...] = ()
         self._chosen = isinstance(given, str) and given in vocabularies()
         self._meant: dict[str, str | None] = {}
-        self._known: dict[tuple[str, tuple[str, ...]], str | None] = {}
+        self._known: dict[tuple[str, str, tuple[str, ...]], str | None] = {}
         self._unknown: dict[str, tuple[int, str]] = {}
         if given is None or given == _IN_THE_HEADER:
             return
@@ -84,14 +85,21 @@ class Names:
             self._recognised[names] = tuple(recognise(names))
         self._used = self._recognised[names]
 
-    def structure(self, name: str) -> str | None:
-        """Canonical name of the structure that the dataset calls `name`, None if that is unknown or left out."""
+    def structure(self, name: str, of: Literal["file", "label", "user"] = "file") -> str | None:
+        """Canonical name of the structure that the dataset calls `name`, None if that is unknown or left out.
+
+        `of` says what is called so: a file, a label, or what a person wrote down as the structure.
+        """
         if name in self._meant:
             return self._meant[name]
-        key = name, tuple(vocabulary.name for vocabulary in self._used)
+        key = name, of, tuple(vocabulary.name for vocabulary in self._used)
         if key not in self._known:
             try:
-                self._known[key] = structures.meaning_in_dataset(name, self._used).name
+                if of == "user":
+                    self._known[key] = structures.get(name).name
+                else:
+                    known = structures.meaning_in_dataset(name, self._used, of_file=of == "file")
+                    self._known[key] = known.name
             except UnknownStructureError as error:
                 self._known[key] = None
                 self._unknown.setdefault(name, (0, _advice(name, str(error))))
@@ -104,7 +112,7 @@ class Names:
         """The structures of a labelmap whose values `labels` names; unknown ones are left out and counted."""
         before = self._used
         self.recognise(labels)
-        known = {name: self.structure(name) for name in labels}
+        known = {name: self.structure(name, "label") for name in labels}
         self._used = before
         return [
             MaskFile(structure, path, tuple(labels[name]), name, may_be_absent=True)

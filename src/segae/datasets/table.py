@@ -44,7 +44,6 @@ def find_table(path: Path, names: Names) -> Found:
     ids: dict[Path, str] = {}
     asked: dict[Path, str] = {}
     table = list(rows)
-    names.recognise({row["structure"] for _, row in table if row.get("structure")})
     for line, row in table:
         cells = {key: value for key, value in row.items() if key in _COLUMNS}
         where = f"{path} line {line}"
@@ -94,7 +93,7 @@ def _masks(path: Path, cells: dict[str, str], names: Names, where: str, problems
         problems.append(f"{where}: label 0 is the background")
         return []
     if name:
-        structure = names.structure(name)
+        structure = names.structure(name, "user")
         return [] if structure is None else [MaskFile(structure, path, labels, name)]
     if not names.labels:
         problems.append(f"{where}: no structure, and no --names that tell what the values mean")
@@ -132,7 +131,7 @@ def find_given(cases: Iterable[Case], names: Names) -> Found:
             raise ParameterError(f"dataset: two cases have the id {case.id!r}.")
         masks = []
         for mask in case.masks:
-            structure = names.structure(mask.structure)
+            structure = names.structure(mask.structure, "user")
             if structure is not None:
                 masks.append(replace(mask, structure=structure, path=Path(mask.path), name=mask.name or mask.structure))
         image = None if case.image is None else Path(case.image)

@@ -56,8 +56,8 @@ def find_cases(
     if root.is_file():
         if root.suffix.lower() not in _TABLES:
             raise AuditError(
-                f"dataset: {root} is no folder, and no table ({', '.join(_TABLES)}). Save a spreadsheet as CSV; name the "
-                f"folder of a scan, or a table with the columns image, mask, structure."
+                f"dataset: {root} is no folder, and no table ({', '.join(_TABLES)}). Save a spreadsheet as CSV; name "
+                f"the folder of a dataset, or a table with the columns image, mask, structure."
             )
         return find_table(root, known)
     require_folder(root)

@@ -69,3 +69,10 @@ def test_a_mirrored_scan_is_told_once(data: Path) -> None:
     (found,) = anatomy.check(Scene.of_labelmap(replace(volume, array=mirrored), IDS, 1))
     assert found.kind == "side_swapped"
     assert "mirrored" in found.detail
+
+
+def test_ribs_whose_backs_lie_above_the_scan(data: Path) -> None:
+    """An abdomen shows the front ends of ribs 7 to 10 only: the border cuts them in their order from front to back."""
+    (found,) = check(data, "totalseg_s0328", {"rib_left_8": "rib_left_9", "rib_left_9": "rib_left_8"})
+    assert found.kind == "out_of_order"
+    assert found.really == {"rib_left_8": "rib_left_9", "rib_left_9": "rib_left_8"}

@@ -202,15 +202,15 @@ def test_texts_count_the_structures_right() -> None:
 def test_markdown_is_120_columns_wide() -> None:
     wide = []
     for path in tracked("*.md"):
-        if "results" in path.parts:  # written by benchmarks
+        # Results are written by benchmarks; the changelog's lines are merged by union, which wrapping would break.
+        if "results" in path.parts or path.name == "CHANGELOG.md":
             continue
         fenced = False
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
             fenced ^= line.startswith("```")
             if len(line) > 120 and not fenced and " " in line[:120] and not line.startswith(("|", "- [", "![")):
                 wide.append(f"{path.relative_to(ROOT)}:{number}")
-    still_to_wrap = {"CHANGELOG.md", "CONTRIBUTING.md", "README.md", "docs", "src"}
-    assert {line.partition("/")[0].partition(":")[0] for line in wide} <= still_to_wrap
+    assert not wide
 
 
 def test_the_documented_kinds_are_those_of_the_code() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -257,6 +258,14 @@ def test_segmentations_of_a_series(
     assert "External: left out" in told.err
     found = find_cases(tmp_path / "ds")
     assert found.layout == "DICOM"
+    if find_spec("torch") is not None:  # `segae train` reads what the audit reads
+        from segae.train import data
+
+        (case,) = data.cases(tmp_path / "ds", "train")
+        scan = data.load(case)
+        assert {name: np.isin(scan.labelmap, values).sum() for name, values in scan.parts.items()} == {
+            "liver": MASKS["liver"].sum(), "spleen": MASKS["spleen"].sum(),
+        }  # fmt: skip
     results = audit.run(tmp_path / "ds", tmp_path / "out", model=tiny_model, workers=1, progress=False).results
     assert {row.structure: row.dice for row in results.masks} == pytest.approx(plain, abs=1e-6)
 

@@ -7,6 +7,7 @@ spinalcordtoolbox#3232), masks of 0 and 0.996 (TorchIO#220, spinalcordtoolbox PR
 
 from __future__ import annotations
 
+import gzip
 import json
 import warnings
 from pathlib import Path
@@ -123,6 +124,9 @@ def test_numbers() -> None:
     assert labels_of_numbers(np.linspace(0, 9000, 9001).reshape(1, 1, -1)) is None, "no labelmap has so many values"
     assert labels_of_stored(np.array([[[0, 1, 2]]]), 0.4, 0) is None
     assert labels_of_stored(np.array([[[0, 2, 5]]]), 0.4, 0)[0, 0].tolist() == [0, 1, 2]  # type: ignore[index]
+    assert labels_of_stored(np.array([[[0, 1, 255]]]), 1117 / 255, 0) is None, "5 or 4? the file does not say"
+    assert labels_of_numbers(np.array([[[0, 1117 / 255, 1117]]])) is None
+    assert labels_of_stored(np.array([[[0, 1, 3]]]), 2.0, 1)[0, 0].tolist() == [1, 3, 7]  # type: ignore[index]
     assert mask_of_two(np.array([[[0.1, 0.9, 0.9]]]))[0, 0].tolist() == [0, 1, 1]  # type: ignore[index]
     assert mask_of_two(np.array([[[0, 1.5]]])) is None
     assert mask_of_two(np.array([[[-0.5, 0.5]]])) is None
@@ -147,6 +151,30 @@ def test_perturb_reads_a_labelmap_as_it_is_stored(tmp_path: Path) -> None:
     plain = saved(tmp_path / "plain.nii.gz", labels * np.uint8(29))
     made = [segae.perturb(mask, "swap", severity=0.5, labelmap=path, seed=3) for path in (stored, plain)]
     np.testing.assert_array_equal(*made)
+
+
+def test_audits_read_masks_alike(image: Array, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A mask of 0 and 0.996, and one without orientation: scored and drawn as their plain twins."""
+    from segae import audit
+    from segae.audit.report.page import write_report
+
+    labels = phantom.labelmap()
+    for case, scale in (("plain", 1.0), ("stored", 0.996)):
+        folder = tmp_path / "data" / case / "segmentations"
+        folder.mkdir(parents=True)
+        saved(folder.parent / "ct.nii.gz", image)
+        for value, name in phantom.LABELS.items():
+            saved(folder / f"{name}.nii.gz", ((labels == value) * scale).astype(np.float32))
+    content = bytearray(nib.load(folder / "liver.nii.gz").to_bytes())
+    content[252:256] = bytes(4)
+    (folder / "liver.nii.gz").write_bytes(gzip.compress(bytes(content)))
+    audit.run(tmp_path / "data", tmp_path / "out", workers=1)
+    rows = {(row.source.split("/")[0], row.structure): row for row in audit.load(tmp_path / "out").masks}
+    for name in phantom.LABELS.values():
+        assert rows["stored", name].dice == rows["plain", name].dice, rows["stored", name].error
+    assert "orientation_assumed" in {flag.name for flag in rows["stored", "liver"].flags}
+    write_report(tmp_path / "out")
+    assert not [entry.getMessage() for entry in caplog.records if "could not be drawn" in entry.getMessage()]
 
 
 # Images that are no CT

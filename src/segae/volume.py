@@ -101,7 +101,7 @@ def load_pair(
     GridMismatchError
         When the two do not share a grid (corners differ by more than 0.1 voxel).
     """
-    if isinstance(image, Volume) and isinstance(mask, Volume):
+    if isinstance(image, Volume) and isinstance(mask, Volume) and image.oriented == mask.oriented:
         check_same_grid(image, mask, image_argument, mask_argument)
         return image, mask
     layer = mask if isinstance(mask, Layer) else None

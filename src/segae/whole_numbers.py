@@ -32,7 +32,9 @@ def labels_of_stored(stored: Array, slope: float, intercept: float) -> Array | N
         return None
     scaled = values * slope + intercept
     whole = np.rint(scaled)
-    rounding = np.abs(slope) / 2 * (1 + 1e-4) + 1e-6 * np.abs(scaled)
+    # Steps above 1 leave several integers open; what lies on one is one all the same.
+    step = abs(slope) if abs(slope) <= 1 else 0.0
+    rounding = step / 2 * (1 + 1e-4) + 1e-6 * np.abs(scaled)
     if np.any(np.abs(scaled - whole) > rounding) or not whole.any():
         return None
     return _mapped(stored, values, whole)
@@ -91,7 +93,7 @@ def _lost_step(values: npt.NDArray[np.float64]) -> float:
     for top in _TOPS:
         step = span / top
         places = (values - min(values[0], 0.0)) / step if step > 0 else np.full(1, 0.5)
-        if np.all(np.abs(places - np.rint(places)) < 1e-3):
+        if step <= 1 and np.all(np.abs(places - np.rint(places)) < 1e-3):
             return float(step)
     return 0.0
 

@@ -39,6 +39,8 @@ _CUT = 0.4
 # A single label covers two elements when it has so many times its neighbours' volume.
 _TWO_VOLUMES = 1.6
 _MOST_MISSING = 0.34
+# Ribs that the upper border cuts lie in order when they are so far apart from front to back.
+_APART_MM = 12.0
 # Another element fits between two that lie so many times the usual distance apart; less, where the scan cuts one.
 _ROOM, _ROOM_CUT = 1.4, 1.15
 
@@ -179,13 +181,13 @@ def _stretch(distance: float, expected: Float64, allowed: npt.NDArray[np.bool_],
 
 
 def check_chain(chain: Chain, parts: dict[str, Part]) -> list[Finding]:
-    """Findings on one chain: `out_of_order`, `missing_part`, `merged`."""
+    """Findings on one chain: `out_of_order`, `missing_part` and `merged`."""
     really = {
         element.name: chain.names[number]
         for element, number in zip(chain.elements, chain.numbers, strict=True)
         if number != element.number
     }
-    return [*_renamed(chain, really), *_gaps(chain, parts)]
+    return [*_renamed(chain, really), *_gaps(chain, parts), *_hidden(chain, parts)]
 
 
 def _renamed(chain: Chain, really: dict[str, str]) -> list[Finding]:
@@ -278,6 +280,36 @@ def _gaps(chain: Chain, parts: dict[str, Part]) -> list[Finding]:
                     f"{spoken(chain.names[number])} has no label between {spoken(above)} and {spoken(below)}.",
                     (above, below),
                     {},
+                )
+            )
+    return found
+
+
+def _hidden(chain: Chain, parts: dict[str, Part]) -> list[Finding]:
+    """Neighbours exchanged among ribs whose backs lie above the scan.
+
+    Ribs slope down to the front, so that the scan's upper border cuts them in their order from front to back.
+    """
+    seen = {element.name for element in chain.elements}
+    hidden = [
+        name
+        for name in chain.names
+        if name.startswith("rib_") and name in parts and name not in seen and parts[name].cut[1, 0]
+    ]
+    by_place = sorted(hidden, key=lambda name: parts[name].back[1])
+    found = []
+    for i, (front, behind) in enumerate(pairwise(by_place)):
+        exchanged = hidden[i : i + 2] == [behind, front]
+        if exchanged and parts[behind].back[1] - parts[front].back[1] > _APART_MM:
+            found.append(
+                Finding(
+                    "out_of_order",
+                    f"{spoken(behind)} and {spoken(front)} are exchanged: the scan's upper border cuts {spoken(front)} "
+                    f"in front of {spoken(behind)}.",
+                    (behind, front),
+                    {behind: front, front: behind},
+                    certain=len(hidden) >= 4,
+                    ceiling=WRONG_NAME,
                 )
             )
     return found

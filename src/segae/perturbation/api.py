@@ -14,8 +14,8 @@ from segae import _core
 from segae.arguments import number, whole_number
 from segae.device import ArrayT
 from segae.errors import ParameterError, SegaeError
+from segae.perturbation.damage import Outcome
 from segae.perturbation.draw import with_dice, with_severity
-from segae.perturbation.error import Outcome
 from segae.perturbation.kind import Params
 from segae.perturbation.kinds import KINDS
 from segae.perturbation.mixture import draw_mixture, replay_steps

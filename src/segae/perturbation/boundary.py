@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from segae import _core
-from segae.perturbation.error import Error, LevelError, Outcome, RenderedError, dice_of
+from segae.perturbation.damage import Damage, LevelDamage, Outcome, RenderedDamage, dice_of
 from segae.perturbation.kind import Kind, Params, between, noise_seed, short
 from segae.perturbation.parameters import grid_mm, number, optional, seed, slice_axis
 from segae.perturbation.scene import Bytes, Patch, Scene
@@ -19,14 +19,14 @@ _LARGEST_NOISE = 3.0  # standard deviations; what lies beyond is held there, so 
 _UNEVEN = 0.02
 
 
-def _moved_evenly(scene: Scene, params: Params, most: float, *, outside: bool) -> Error:
+def _moved_evenly(scene: Scene, params: Params, most: float, *, outside: bool) -> Damage:
     sides = _core.Sides.OUTSIDE if outside else _core.Sides.INSIDE
     box, squared = scene.squared(sides, most if outside else 0.0)
     uneven = params.get("seed") is not None
     noise = [_core.Noise(params["seed"], [params["grid_mm"]] * 3, params["uneven_mm"])] if uneven else []
     rule = _core.LevelRule(_core.Measure.DISTANCE, add=outside, remove=not outside, most=most, noise=noise)
     level = _core.levels(box, scene.mask_in(box), rule, squared=squared, threads=scene.threads)
-    return LevelError(scene, box, level, most)
+    return LevelDamage(scene, box, level, most)
 
 
 def _uneven(scene: Scene, params: Params, rng: np.random.Generator) -> Params:
@@ -108,7 +108,7 @@ def _ball_moved(
     return _core.flip(box, mask, level, radius_mm, mask, threads)[0]
 
 
-def _there_and_back(scene: Scene, most: float, *, outwards: bool) -> Error:
+def _there_and_back(scene: Scene, most: float, *, outwards: bool) -> Damage:
     """Opening (inwards first) or closing (outwards first) by a ball."""
     step = int(np.clip((scene.voxels / 2e4) ** (1.0 / 3.0), 1, 4))
 
@@ -128,7 +128,7 @@ def _there_and_back(scene: Scene, most: float, *, outwards: bool) -> Error:
         _, truth = _core.subsample(near, scene.truth_in(near), [step] * 3, scene.threads)
         return dice_of(_core.compare(thin, moved(thin, mask, radius_mm), truth, scene.threads))
 
-    return RenderedError(scene, render, estimate, most)
+    return RenderedDamage(scene, render, estimate, most)
 
 
 OPEN = Kind(
@@ -152,14 +152,14 @@ CLOSE = Kind(
 )
 
 
-def _smooth(scene: Scene, params: Params, most: float) -> Error:
+def _smooth(scene: Scene, params: Params, most: float) -> Damage:
     sigma = params["sigma_mm"]
     box, squared = scene.squared(_core.Sides.BOTH, 3.0 * sigma)
     field = _core.roughness(box, squared, sigma, scene.threads)
     # The boundary moves by less than the blurred distance's range.
     rule = _core.LevelRule(_core.Measure.FIELD, add=True, remove=True, most=most, most_push_mm=6.0 * sigma)
     level = _core.levels(box, scene.mask_in(box), rule, squared=squared, field=field, threads=scene.threads)
-    return LevelError(scene, box, level, most)
+    return LevelDamage(scene, box, level, most)
 
 
 SMOOTH = Kind(
@@ -176,7 +176,7 @@ SMOOTH = Kind(
 )
 
 
-def noisy(scene: Scene, most: float, noise: list[_core.Noise], bias: float, spread: float) -> Error:
+def noisy(scene: Scene, most: float, noise: list[_core.Noise], bias: float, spread: float) -> Damage:
     """The boundary moves by strength x (bias + noise), `noise` having the standard deviation `spread`."""
     push = abs(bias) + _LARGEST_NOISE * spread
     inset = min(scene.spacing_mm) / 2.0
@@ -192,7 +192,7 @@ def noisy(scene: Scene, most: float, noise: list[_core.Noise], bias: float, spre
         noise=noise,
     )
     level = _core.levels(box, scene.mask_in(box), rule, squared=squared, threads=scene.threads)
-    return LevelError(scene, box, level, most)
+    return LevelDamage(scene, box, level, most)
 
 
 def _noisy_enough(scene: Scene, spread: float, target_dice: float) -> float:
@@ -206,7 +206,7 @@ def _draw_jitter(scene: Scene, rng: np.random.Generator) -> tuple[Params, float]
     return {"grid_mm": grid, "seed": noise_seed(rng)}, 0.5 * grid
 
 
-def _jitter(scene: Scene, params: Params, most: float) -> Error:
+def _jitter(scene: Scene, params: Params, most: float) -> Damage:
     noise = [_core.Noise(params["seed"], [params["grid_mm"]] * 3, 1.0)]
     return noisy(scene, most, noise, 0.0, 1.0)
 
@@ -240,7 +240,7 @@ def _draw_slicewise(scene: Scene, rng: np.random.Generator) -> tuple[Params, flo
     }, min(0.5 * scene.depth_mm, _WORST_SLICE_MM)
 
 
-def _slicewise(scene: Scene, params: Params, most: float) -> Error:
+def _slicewise(scene: Scene, params: Params, most: float) -> Damage:
     def grid(mm: float) -> list[float]:
         return [0.0 if axis == params["axis"] else mm for axis in range(3)]
 

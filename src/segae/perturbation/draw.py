@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from segae.errors import UnreachableError
-from segae.perturbation.error import Outcome, dice_of, untouched
+from segae.perturbation.damage import Outcome, dice_of, untouched
 from segae.perturbation.kind import Kind, Params, short
 from segae.perturbation.kinds import KINDS
 from segae.perturbation.scene import Scene

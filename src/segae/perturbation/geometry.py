@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segae import _core
-from segae.perturbation.error import Counts, Error, Outcome, RenderedError, dice_of
+from segae.perturbation.damage import Counts, Damage, Outcome, RenderedDamage, dice_of
 from segae.perturbation.kind import Kind, Params, between, direction, noise_seed, short
 from segae.perturbation.parameters import flag, flags, grid_mm, index, number, place, seed, slice_axis, unit_vector
 from segae.perturbation.scene import Bytes, Patch, Scene
@@ -24,7 +24,7 @@ def warped(
     most: float,
     *,
     rough: bool = False,
-) -> Error:
+) -> Damage:
     """An error that shows the mask through the map of its strength."""
     source_box = scene.box()
     rows = source_box.shape[0] * source_box.shape[1]
@@ -39,7 +39,7 @@ def warped(
         box, result, counts = warp(strength, 1)
         return Outcome(strength, Patch(box, result), (counts[0], counts[1], scene.truth_voxels))
 
-    return RenderedError(scene, render, lambda strength: dice_of(warp(strength, stride)[2]), most, rough=rough)
+    return RenderedDamage(scene, render, lambda strength: dice_of(warp(strength, stride)[2]), most, rough=rough)
 
 
 def _about(centre: npt.NDArray[np.float64], matrix: npt.NDArray[np.float64]) -> _core.Map:
@@ -57,7 +57,7 @@ def _draw_shift(scene: Scene, rng: np.random.Generator) -> tuple[Params, float]:
     return {"direction": list(way)}, 0.45 * float(along)
 
 
-def _shift(scene: Scene, params: Params, most: float) -> Error:
+def _shift(scene: Scene, params: Params, most: float) -> Damage:
     way = np.array(params["direction"])
     return warped(
         scene,
@@ -96,7 +96,7 @@ def _rotation(axis: Sequence[float], half_tangent: float) -> npt.NDArray[np.floa
     )
 
 
-def _rotate(scene: Scene, params: Params, most: float) -> Error:
+def _rotate(scene: Scene, params: Params, most: float) -> Damage:
     centre, axis = np.array(params["centre_mm"]), params["axis"]
     corners = [np.array(c) * s for c, s in ((scene.begin, scene.spacing_mm), (scene.end, scene.spacing_mm))]
     radius = float(np.linalg.norm(np.maximum(np.abs(corners[0] - centre), np.abs(corners[1] - centre))))
@@ -126,7 +126,7 @@ ROTATE = Kind(
 )
 
 
-def _scale(scene: Scene, params: Params, most: float) -> Error:
+def _scale(scene: Scene, params: Params, most: float) -> Damage:
     centre, grow = np.array(params["centre_mm"]), params["grow"]
 
     def map_at(change: float) -> _core.Map:
@@ -160,7 +160,7 @@ def _draw_elastic(scene: Scene, rng: np.random.Generator) -> tuple[Params, float
     return {"grid_mm": grid, "seed": noise_seed(rng)}, _core.FOLDING_FREE * grid
 
 
-def _elastic(scene: Scene, params: Params, most: float) -> Error:
+def _elastic(scene: Scene, params: Params, most: float) -> Damage:
     grid = [params["grid_mm"]] * 3
     return warped(
         scene,
@@ -195,7 +195,7 @@ def _draw_staircase(scene: Scene, rng: np.random.Generator) -> tuple[Params, flo
     }, min(0.8 * scene.extent_mm[0], _THICKEST_SLICE_MM) if thick else 2.0 * scene.depth_mm
 
 
-def _staircase(scene: Scene, params: Params, most: float) -> Error:
+def _staircase(scene: Scene, params: Params, most: float) -> Damage:
     axes = np.array(params["axes"], dtype=float)
     return warped(
         scene,
@@ -230,7 +230,7 @@ def _kept_slices(params: Params, box: _core.Box, step_mm: float) -> list[int]:
     return sorted(index - box.origin[axis] for index in kept if index <= last)
 
 
-def _interpolate(scene: Scene, params: Params, most: float) -> Error:
+def _interpolate(scene: Scene, params: Params, most: float) -> Damage:
     box, axis = scene.box(), params["axis"]
     across = max(min(box.shape[(axis + 1) % 3], box.shape[(axis + 2) % 3]) // 32, 1)
     stride = [1 if a == axis else across for a in range(3)]
@@ -248,7 +248,7 @@ def _interpolate(scene: Scene, params: Params, most: float) -> Error:
         result = _core.interpolate_slices(thin_box, thin_mask, axis, kept, scene.threads)
         return dice_of(_core.compare(thin_box, result, thin_truth, scene.threads))
 
-    return RenderedError(scene, render, estimate, most, rough=True)
+    return RenderedDamage(scene, render, estimate, most, rough=True)
 
 
 INTERPOLATE = Kind(

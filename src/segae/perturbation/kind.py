@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from segae.errors import ParameterError
-from segae.perturbation.error import Error
+from segae.perturbation.damage import Damage
 from segae.perturbation.parameters import Parameter, check_params
 from segae.perturbation.scene import Scene, Triple
 
@@ -31,7 +31,7 @@ class Kind:
     strength : str
         The parameter that severity and target Dice set; 0 is the identity.
     draw : (scene, rng) -> (parameters without the strength, the strength of severity 1)
-    build : (scene, parameters, most) -> Error
+    build : (scene, parameters, most) -> Damage
         Prepares strengths up to `most`; what is prepared costs more the larger that is.
     needs : "image", "labelmap" or None
     enough : (scene, parameters, target Dice) -> strength, optional
@@ -48,7 +48,7 @@ class Kind:
     parameters: Mapping[str, Parameter]
     strength: str
     draw: Callable[[Scene, np.random.Generator], tuple[Params, float]]
-    build: Callable[[Scene, Params, float], Error]
+    build: Callable[[Scene, Params, float], Damage]
     needs: Literal["image", "labelmap"] | None = None
     enough: Callable[[Scene, Params, float], float] | None = None
     finer: Callable[[Scene, Params, np.random.Generator], Params] | None = None

@@ -19,8 +19,8 @@ from dataclasses import replace
 import numpy as np
 
 from segae.errors import ParameterError
+from segae.perturbation.damage import Outcome
 from segae.perturbation.draw import TOLERANCE, met, replay, with_severity
-from segae.perturbation.error import Outcome
 from segae.perturbation.kind import Kind, Params, between
 from segae.perturbation.kinds import KINDS
 from segae.perturbation.scene import Scene

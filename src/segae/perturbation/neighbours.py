@@ -6,7 +6,7 @@ import numpy as np
 
 from segae import _core
 from segae.errors import ParameterError
-from segae.perturbation.error import Error, LevelError
+from segae.perturbation.damage import Damage, LevelDamage
 from segae.perturbation.kind import Kind, Params, short
 from segae.perturbation.parameters import label, number, unit_vector
 from segae.perturbation.parts import span_along, tilted
@@ -65,7 +65,7 @@ def _draw_sweep(rng: np.random.Generator, low: float, high: float) -> tuple[Para
     return {"normal": [1.0 if up else -1.0, 0.0, 0.0], "start_mm": short(start)}, high - low
 
 
-def _sweep(scene: Scene, box: _core.Box, other: Bytes, params: Params, most: float) -> Error:
+def _sweep(scene: Scene, box: _core.Box, other: Bytes, params: Params, most: float) -> Damage:
     rule = _core.LevelRule(
         _core.Measure.PLANE,
         add=True,
@@ -75,7 +75,7 @@ def _sweep(scene: Scene, box: _core.Box, other: Bytes, params: Params, most: flo
         start_mm=params["start_mm"],
     )
     level = _core.levels(box, scene.mask_in(box), rule, other=other, threads=scene.threads)
-    return LevelError(scene, box, level, most)
+    return LevelDamage(scene, box, level, most)
 
 
 def _draw_swap(scene: Scene, rng: np.random.Generator) -> tuple[Params, float]:
@@ -86,7 +86,7 @@ def _draw_swap(scene: Scene, rng: np.random.Generator) -> tuple[Params, float]:
     return {"other": label} | sweep, most
 
 
-def _swap(scene: Scene, params: Params, most: float) -> Error:
+def _swap(scene: Scene, params: Params, most: float) -> Damage:
     box = _label_box_or_fail(scene, params["other"])
     return _sweep(scene, box, scene.label_in(params["other"], box), params, most)
 
@@ -133,7 +133,7 @@ def _draw_mirror(scene: Scene, rng: np.random.Generator) -> tuple[Params, float]
     return {"middle_mm": _body_middle_mm(scene)} | sweep, most
 
 
-def _mirror(scene: Scene, params: Params, most: float) -> Error:
+def _mirror(scene: Scene, params: Params, most: float) -> Damage:
     own, middle, step = scene.box(), params["middle_mm"], scene.spacing_mm[2]
     ends = [(2.0 * middle - own.position(2, x)) / step for x in (0, own.shape[2] - 1)]
     box = scene.clip(
@@ -167,14 +167,14 @@ MIRROR = Kind(
 )
 
 
-def _merge(scene: Scene, params: Params, most: float) -> LevelError:
+def _merge(scene: Scene, params: Params, most: float) -> LevelDamage:
     box = _label_box_or_fail(scene, params["other"])
     mask = scene.mask_in(box)
     squared = _core.signed_squared_distance(mask, box, _core.Sides.OUTSIDE, scene.threads)
     rule = _core.LevelRule(_core.Measure.DISTANCE, add=True, most=most)
     other = scene.label_in(params["other"], box)
     level = _core.levels(box, mask, rule, other=other, squared=squared, threads=scene.threads)
-    return LevelError(scene, box, level, most)
+    return LevelDamage(scene, box, level, most)
 
 
 def _draw_merge(scene: Scene, rng: np.random.Generator) -> tuple[Params, float]:
@@ -197,13 +197,13 @@ MERGE = Kind(
 )
 
 
-def _split(scene: Scene, params: Params, most: float) -> LevelError:
+def _split(scene: Scene, params: Params, most: float) -> LevelDamage:
     box = _label_box_or_fail(scene, params["other"])
     other = scene.label_in(params["other"], box)
     squared = _core.signed_squared_distance(other, box, _core.Sides.OUTSIDE, scene.threads)
     rule = _core.LevelRule(_core.Measure.DISTANCE, remove=True, most=most)
     level = _core.levels(box, scene.mask_in(box), rule, squared=squared, threads=scene.threads)
-    return LevelError(scene, box, level, most)
+    return LevelDamage(scene, box, level, most)
 
 
 def _draw_split(scene: Scene, rng: np.random.Generator) -> tuple[Params, float]:

@@ -14,8 +14,8 @@ from segae.batch import in_type_of
 from segae.device import DeviceVolume
 from segae.foreign import Carried, affine_of
 from segae.masks import checked_label, label_of_mask, read_labelmap, read_mask, scan_labels
+from segae.perturbation.damage import Outcome
 from segae.perturbation.device import OnDevice, open_device
-from segae.perturbation.error import Outcome
 from segae.perturbation.scene import Scene, Whole
 from segae.threads import thread_count
 from segae.volume import Volume, load, load_masks, load_pair

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from segae import _core
-from segae.perturbation.error import Error, LevelError
+from segae.perturbation.damage import Damage, LevelDamage
 from segae.perturbation.kind import Kind, Params, between, direction, noise_seed, short
 from segae.perturbation.parameters import (
     grid_mm,
@@ -59,9 +59,9 @@ def on_surface(scene: Scene, rng: np.random.Generator) -> Triple:
     return pick(scene, box, squared, -nearest, -1e-12, rng) or scene.centre_mm
 
 
-def _levels(scene: Scene, box: _core.Box, rule: _core.LevelRule, most: float) -> LevelError:
+def _levels(scene: Scene, box: _core.Box, rule: _core.LevelRule, most: float) -> LevelDamage:
     level = _core.levels(box, scene.mask_in(box), rule, threads=scene.threads)
-    return LevelError(scene, box, level, most)
+    return LevelDamage(scene, box, level, most)
 
 
 def span_along(scene: Scene, way: Sequence[float]) -> tuple[float, float]:
@@ -107,7 +107,7 @@ def tilted(scene: Scene, params: Params, rng: np.random.Generator) -> Params:
     return params | {"normal": way, "start_mm": short(params["start_mm"] + float((np.array(way) - normal) @ middle))}
 
 
-def _truncate(scene: Scene, params: Params, most: float) -> Error:
+def _truncate(scene: Scene, params: Params, most: float) -> Damage:
     rule = _core.LevelRule(
         _core.Measure.PLANE, remove=True, most=most, normal=params["normal"], start_mm=params["start_mm"]
     )
@@ -144,7 +144,7 @@ def _draw_drop_slices(scene: Scene, rng: np.random.Generator) -> tuple[Params, f
     return {"axis": 0, "order": slices}, 0.8 * len(slices)
 
 
-def _drop_slices(scene: Scene, params: Params, most: float) -> Error:
+def _drop_slices(scene: Scene, params: Params, most: float) -> Damage:
     box, axis = scene.box(), params["axis"]
     level = np.full(box.shape[axis], np.inf, dtype=np.float32)
     for rank, index in enumerate(params["order"], start=1):
@@ -186,7 +186,7 @@ def _draw_drop_part(scene: Scene, rng: np.random.Generator) -> tuple[Params, flo
     }, 0.9 * reach
 
 
-def _drop_part(scene: Scene, params: Params, most: float) -> Error:
+def _drop_part(scene: Scene, params: Params, most: float) -> Damage:
     grid = params["grid_mm"]
     if params.get("normal") is None:
         noise = [_core.Noise(params["seed"], [grid] * 3, params["wobble"])]
@@ -238,7 +238,7 @@ DROP_PART = Kind(
 )
 
 
-def _blobs(scene: Scene, params: Params, most: float, *, add: bool) -> Error:
+def _blobs(scene: Scene, params: Params, most: float, *, add: bool) -> Damage:
     weights = params["weights"]
     centres = params["centres_mm"]
     noise = [_core.Noise(params["seed"], [params["grid_mm"]] * 3, params["wobble"])]
@@ -348,7 +348,7 @@ def _draw_leak(scene: Scene, rng: np.random.Generator) -> tuple[Params, float]:
     return best, 2.5 * scene.sphere_mm
 
 
-def _leak(scene: Scene, params: Params, most: float) -> LevelError:
+def _leak(scene: Scene, params: Params, most: float) -> LevelDamage:
     start = np.array(params["start_mm"])
     reach = (params["start_radius_mm"] + most) / np.array(scene.spacing_mm)
     at = start / scene.spacing_mm
@@ -367,7 +367,7 @@ def _leak(scene: Scene, params: Params, most: float) -> LevelError:
     )
     image = _core.blur(box, scene.image_in(box), min(scene.spacing_mm) * 1.5, scene.threads)
     level = _core.arrival(box, scene.mask_in(box), image, rule)
-    return LevelError(scene, box, level, most)
+    return LevelDamage(scene, box, level, most)
 
 
 LEAK = Kind(

@@ -17,7 +17,7 @@ import numpy as np
 
 from segae import _core
 from segae.perturbation.boundary import noisy
-from segae.perturbation.error import Error, Outcome, RenderedError
+from segae.perturbation.damage import Damage, Outcome, RenderedDamage
 from segae.perturbation.kind import Kind, Params, between, noise_seed, short
 from segae.perturbation.parameters import grid_mm, number, numbers, optional, seed, slice_axis
 from segae.perturbation.scene import Bytes, Patch, Scene
@@ -107,7 +107,7 @@ def _draw_end(experts: Experts, rng: np.random.Generator) -> float:
     return SLICE_MM * slices * (1.0 if rng.random() < 0.5 else -1.0)
 
 
-def _rater(scene: Scene, params: Params, most: float) -> Error:
+def _rater(scene: Scene, params: Params, most: float) -> Damage:
     across = [0.0 if axis == params["axis"] else params["slice_grid_mm"] for axis in range(3)]
     noise = [
         _core.Noise(params["seed"], [params["smooth_grid_mm"]] * 3, params["smooth_mm"]),
@@ -120,7 +120,7 @@ def _rater(scene: Scene, params: Params, most: float) -> Error:
         moved = with_ends(scene, params["axis"], ends_mm)
         return noisy(moved, scale, noise, params["bias_mm"], float(np.sqrt(variance))).apply(scale)
 
-    return RenderedError(scene, render, lambda scale: render(scale).dice, most)
+    return RenderedDamage(scene, render, lambda scale: render(scale).dice, most)
 
 
 def with_ends(scene: Scene, axis: int, ends_mm: Sequence[float]) -> Scene:

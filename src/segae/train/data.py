@@ -11,8 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from segae import structures, volume
+from segae.containers import is_layered, read_layers
 from segae.datasets.case import MaskFile
 from segae.datasets.rows import Rows
+from segae.masks import read_labelmap
+from segae.threads import available_threads
 
 log = logging.getLogger("segae.train")
 
@@ -161,9 +164,8 @@ def _layered(case: Case) -> tuple[npt.NDArray[np.int16], dict[str, tuple[int, ..
     meaning: list[frozenset[str]] = [frozenset()]
     labels: npt.NDArray[np.int16] | None = None
     for file in case.masks:
-        stored = labels_of(case.image, file.path)
-        mask = np.isin(stored, file.labels) if file.labels else stored > 0
-        labels = np.zeros(stored.shape, np.int16) if labels is None else labels
+        mask = _mask_of(case.image, file)
+        labels = np.zeros(mask.shape, np.int16) if labels is None else labels
         name = structures.get(file.structure).name
         under = labels[mask]
         for value in np.unique(under).tolist():
@@ -177,6 +179,19 @@ def _layered(case: Case) -> tuple[npt.NDArray[np.int16], dict[str, tuple[int, ..
     return labels, {name: tuple(v for v, both in enumerate(meaning) if name in both) for name in names}
 
 
+def _mask_of(image: Path, file: MaskFile) -> npt.NDArray[np.bool_]:
+    """One structure of a case, [z, y, x]: a mask, values of a labelmap, or segments of a DICOM file."""
+    if is_layered(file.path):
+        segments = read_layers(file.path, volume.load(image, "image"), file.labels)
+        union: npt.NDArray[np.bool_] = np.logical_or.reduce([segment.array > 0 for _, segment in segments])
+        return union
+    stored = labels_of(image, file.path)
+    return np.isin(stored, file.labels) if file.labels else stored > 0
+
+
 def labels_of(image: Path, labelmap: Path) -> npt.NDArray[Any]:
     """Read a labelmap on an image's grid, [z, y, x]."""
-    return volume.load_pair(image, labelmap, mask_argument="labelmap")[1].array
+    given = volume.load_pair(image, labelmap, mask_argument="labelmap")[1]
+    if given.array.dtype.kind != "f":
+        return given.array
+    return read_labelmap(given, "labelmap", available_threads())[0].array.astype(np.int64)

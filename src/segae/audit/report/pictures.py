@@ -24,6 +24,8 @@ from segae.audit.report.references import ReferenceMasks
 from segae.audit.results import MaskRow
 from segae.audit.review.verdict import wrong_mm2
 from segae.engine import Engine
+from segae.masks import read_labelmap, read_mask
+from segae.threads import available_threads
 from segae.volume import Volume, load, load_pair
 
 Array = npt.NDArray[Any]
@@ -113,7 +115,7 @@ def draw_case(
     for row, kind in masks:
         try:
             if read[0] != row.mask:
-                read = (row.mask, _on_grid(ct, row.mask))
+                read = (row.mask, _on_grid(ct, row.mask, of_one=not row.labels))
             assert read[1] is not None
             picture = _draw(engine, ct, read[1], row, kind, references.of(row))
             if kind in KINDS and case:
@@ -127,14 +129,15 @@ def _in_hu(ct: Volume) -> Volume:
     if ct.slope == 1.0 and ct.intercept == 0.0:
         return ct
     hu = ct.array.astype(np.float32) * ct.slope + ct.intercept
-    return Volume(hu, ct.spacing_mm, 1.0, 0.0, ct.affine, ct.source_axes, ct.flipped)
+    return replace(ct, array=hu, slope=1.0, intercept=0.0)
 
 
-def _on_grid(ct: Volume, path: str) -> Volume:
-    """Read a mask, which must lie on the grid of the CT, without reading the CT again."""
-    assert ct.affine is not None
-    xyz = ct.affine[:, [2, 1, 0, 3]]
-    return load_pair(ct.array.transpose(2, 1, 0), path, affine=xyz)[1]
+def _on_grid(ct: Volume, path: str, *, of_one: bool) -> Volume:
+    """Read a mask, or a labelmap, which must lie on the grid of the CT; the same voxels in the CT's own view."""
+    seen, mask = load_pair(ct, path)
+    if seen is not ct:  # the mask told the CT's orientation
+        mask = load_pair(ct, mask.in_source_order(mask.array))[1]
+    return (read_mask if of_one else read_labelmap)(mask, "mask", available_threads())[0]
 
 
 def _draw(

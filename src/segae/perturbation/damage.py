@@ -40,7 +40,7 @@ def dice_of(counts: Counts) -> float:
     return 2.0 * both / (result + truth) if result + truth else float("nan")
 
 
-class Error(Protocol):
+class Damage(Protocol):
     """What every family of errors can do. Strengths beyond `most` cannot be applied."""
 
     most: float
@@ -53,7 +53,7 @@ class Error(Protocol):
 
 
 @dataclass
-class LevelError:
+class LevelDamage:
     """An error whose voxels each flip at a level of their own (csrc/perturb/levels.h)."""
 
     scene: Scene
@@ -62,7 +62,7 @@ class LevelError:
     most: float
 
     def apply(self, strength: float) -> Outcome:
-        """See `Error`."""
+        """See `Damage`."""
         if strength <= 0:
             return untouched(self.scene, self.box)
         mask, truth = self.scene.mask_in(self.box), self.scene.truth_in(self.box)
@@ -77,7 +77,7 @@ class LevelError:
         return _short((int(found[-1]) + 1) * self.most / 1024) if len(found) else self.most
 
     def nearest(self, target_dice: float) -> Outcome:
-        """See `Error`. One histogram of the levels gives the Dice of every strength."""
+        """See `Damage`. One histogram of the levels gives the Dice of every strength."""
         mask, truth = self.scene.mask_in(self.box), self.scene.truth_in(self.box)
         counts = _core.level_histogram(self.box, mask, self.level, truth, self.most, _BINS, self.scene.threads)
         flipped = counts.cumsum(axis=0)
@@ -92,7 +92,7 @@ class LevelError:
 
 
 @dataclass
-class RenderedError:
+class RenderedDamage:
     """An error that has to be computed for every strength that is tried.
 
     Attributes
@@ -112,11 +112,11 @@ class RenderedError:
     rough: bool = False
 
     def apply(self, strength: float) -> Outcome:
-        """See `Error`."""
+        """See `Damage`."""
         return self.render(strength) if strength > 0 else untouched(self.scene, self.scene.box())
 
     def nearest(self, target_dice: float) -> Outcome:
-        """See `Error`. Estimates find the place, the whole mask decides."""
+        """See `Damage`. Estimates find the place, the whole mask decides."""
         if not self.rough and self.estimate(self.most) > target_dice + 2.0 * _ESTIMATE_OFF:
             return self.apply(self.most)
         low, high = self._scan(target_dice) if self.rough else self._bracket(target_dice)

@@ -8,6 +8,7 @@ import html
 import io
 import json
 import re
+import shlex
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -332,7 +333,8 @@ def _in_browser(page: Path, script: str, *, virtual_time: bool = True) -> Any:
 @pytest.fixture
 def small_page(tmp_path: Path) -> Path:
     rows = audits.cohort(["liver", "spleen", "kidney_left"], 40, seed=2)
-    rows.append(mask_row("=HYPERLINK(1)", "liver", 0.01, flags=flags("wrong_side")))
+    paths = {"image": "/it's/ct.nii.gz", "mask": "/it's/liver.nii.gz"}
+    rows.append(mask_row("=HYPERLINK(1)", "liver", 0.01, flags=flags("wrong_side"), **paths))
     return write_report(write_audit(tmp_path / "out", rows), budget=20, pictures=0)
 
 
@@ -540,3 +542,25 @@ def test_a_contradiction_is_shown_on_the_whole_scan(engine: segae.Engine, scan: 
     (plain,) = pictures.draw_case(engine, [(rows[0], "too_large")], rows)
     assert isinstance(plain, pictures.Picture)
     assert len(plain.planes) == 3
+
+
+@pytest.mark.slow
+def test_a_key_on_the_overview_opens_the_review_and_decides_nothing(small_page: Path) -> None:
+    found = _in_browser(
+        small_page,
+        """
+        press("1"); const summary = $("#summary").textContent;
+        press("a"); const view = location.hash, text = $("#progress-text").textContent;
+        const viewer = $(".viewer code").textContent;
+        press("a");
+        result({ summary, view, text, viewer, after: $("#progress-text").textContent });
+        """,
+    )
+    assert re.fullmatch(
+        r"\d+ of 121 scored masks look right or as usual \(\d+ %\), \d+ are worth a look\. "
+        r"Median predicted Dice 0\.\d\d, lowest for [a-z ]+ \(0\.\d\d\)\.",
+        found["summary"],
+    )
+    assert (found["view"], found["text"]) == ("#review", "0 of 20 reviewed")
+    assert found["after"] == "1 of 20 reviewed"
+    assert shlex.split(found["viewer"]) == ["itksnap", "-g", "/it's/ct.nii.gz", "-s", "/it's/liver.nii.gz"]

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import argparse
 import csv
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
 
-from segae.cli import main
+from segae.cli import build_parser, main
 from segae.label_names import read_header
 
 
@@ -149,3 +151,23 @@ def test_import_is_light() -> None:
     code = f"import sys, segae; print(sorted({heavy} & set(sys.modules)))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
+
+
+def _commands() -> Iterator[tuple[str, argparse.ArgumentParser]]:
+    for action in build_parser()._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            yield from action.choices.items()
+
+
+def test_every_option_has_a_text() -> None:
+    """And options whose default does something say what it is."""
+    for name, command in _commands():
+        for action in command._actions:
+            where = f"segae {name} {action.metavar or action.dest}"
+            assert action.help, where
+            if action.option_strings and action.default not in (None, False, argparse.SUPPRESS) and not action.required:
+                assert "default" in action.help, where
+
+
+def test_the_commands_that_most_people_need_come_first() -> None:
+    assert [name for name, _ in _commands()][:4] == ["score", "labels", "audit", "compare"]

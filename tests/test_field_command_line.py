@@ -83,6 +83,7 @@ def test_messages_speak_the_command_lines_words(
     assert "Pass --label 9 for one of them, or use `segae labels` for all" in told
     words = {"label": "--label", "target_dice": "--target-dice", "mask": "MASK", "threads": "--threads"}
     assert in_command_words("target_dice: got 2. Pass label=255.", words) == "--target-dice: got 2. Pass --label 255."
+    assert in_command_words("mask: Was the right label= given?", words) == "MASK: Was the right --label given?"
     named = in_command_words("structure='livre' is not known", {"structure": "STRUCTURE"})
     assert named == "STRUCTURE 'livre' is not known"
     assert in_command_words("mask: m: 3; spacing=(1, 1)", words) == "MASK: m: 3; spacing=(1, 1)"

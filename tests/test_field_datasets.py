@@ -193,6 +193,12 @@ def test_tables_by_pandas_and_spreadsheets(tmp_path: Path, nothing: str, number:
     assert [mask.labels for mask in found.cases[0].masks] == [(), (2,)]
 
 
+@pytest.mark.parametrize("name", ["list.xlsx", "ct.nii.gz", "archive.zip"])
+def test_a_file_that_is_no_table_is_told(tmp_path: Path, name: str) -> None:
+    with pytest.raises(AuditError, match=r"is no folder, and no table \(.csv, .tsv, .txt\). Save a spreadsheet as CSV"):
+        find_cases(touch(tmp_path, name) / name)
+
+
 def test_excel_names_its_delimiter(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_text("sep=;\r\nimage;mask\r\n1,5;x\r\n;\r\n", encoding="utf-16")

@@ -55,6 +55,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"segae {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND", dest="command")
-    for command in (score, labels, expect, structures, convert, perturb, train, audit, compare, doctor, demo):
+    # In the order in which people need them; `segae --help` lists them so.
+    for command in (score, labels, audit, compare, expect, structures, demo, doctor, perturb, train, convert):
         command.add_parser(commands)
     return parser

@@ -31,7 +31,7 @@ def add_parser(commands: Any) -> None:
     command = commands.add_parser(
         "labels", help="predict the Dice of every structure of a labelmap, or of a folder of masks"
     )
-    command.add_argument("image", metavar="CT")
+    command.add_argument("image", metavar="CT", help="CT in HU, any format that segae reads")
     command.add_argument("labelmap", metavar="LABELMAP", help="labelmap, or folder of masks named after structures")
     command.add_argument(
         "--names",

@@ -23,7 +23,7 @@ def add_parser(commands: Any) -> None:
     how.add_argument("--severity", type=float, metavar="S", help="0 leaves the mask as it is, 1 is the strongest")
     how.add_argument("--target-dice", type=float, metavar="D", help="Dice that the result shall have")
     how.add_argument("--params", type=Path, metavar="JSON", help="do again what --params-out wrote")
-    command.add_argument("--seed", type=int, default=0)
+    command.add_argument("--seed", type=int, default=0, help="of what is drawn; default: 0")
     command.add_argument("--label", type=int, help="value of the structure, if MASK holds others than 0 and 1")
     command.add_argument("--image", metavar="CT", help="CT in HU on the mask's grid; `leak` needs it")
     command.add_argument("--labelmap", metavar="LABELS", help="neighbours; `swap`, `merge` and `split` need it")

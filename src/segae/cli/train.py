@@ -28,8 +28,8 @@ def add_train_options(command: argparse.ArgumentParser) -> None:
     """Add the options of `segae train`."""
     command.add_argument("data", metavar="DATA", type=Path, help="labelled scans, see docs/training.md")
     command.add_argument("-o", "--output", type=Path, required=True, help="model file to write (.onnx)")
-    command.add_argument("--steps", type=int, default=8000)
-    command.add_argument("--batch", type=int, default=64)
+    command.add_argument("--steps", type=int, default=8000, help="batches to learn from (default: 8000)")
+    command.add_argument("--batch", type=int, default=64, help="slices a step (default: 64)")
     command.add_argument("--initial", type=Path, help="checkpoint or model file to start from")
     command.add_argument(
         "--calibrated-by", type=Path, metavar="MODEL", help="takes its calibration where no case is held out"
@@ -79,7 +79,7 @@ def _add_evaluate(command: argparse.ArgumentParser) -> None:
     command.add_argument("--predictions", type=Path, help="folder of masks that networks made, CASE_pred_*.nii.gz")
     command.add_argument("--device", default="auto", help='"auto", "cpu", "cuda" or "cuda:N" (default: auto)')
     command.add_argument("--threads", type=int, help="of each worker")
-    command.add_argument("--workers", type=int, default=1, help="processes that share the cases")
+    command.add_argument("--workers", type=int, default=1, help="processes that share the cases (default: 1)")
     command.add_argument("--failures", action="store_true", help="draw the masks that were judged worst")
     command.set_defaults(run=_evaluate)
 

@@ -6,6 +6,7 @@ import argparse
 import re
 
 _ARGUMENT = re.compile(r"\b([a-z]\w*)=(?=[\w'\"(.-])('[^']*'|\"[^\"]*\"|[\w.-]+)?")
+_BARE = re.compile(r"\b([a-z]\w*)=(?=[\s?.,;:)]|$)")
 _QUOTES = "'\""
 _FUNCTIONS = {"assess_labels": "`segae labels`", "without label ": "without --label "}
 _BEGIN = re.compile(r"([a-z]\w*)(?:, ([a-z]\w*))?: ")
@@ -25,6 +26,7 @@ def in_command_words(text: str, words: dict[str, str]) -> str:
         said, value = words.get(match[1], ""), match[2] or ""
         if not said:
             return match[0]
+        value = "" if value == "True" else value  # a switch
         return f"{said} {value.strip(_QUOTES) if said.startswith('-') else value}".strip()
 
     begin = _BEGIN.match(text)
@@ -33,7 +35,8 @@ def in_command_words(text: str, words: dict[str, str]) -> str:
         text = f"{said}: {text[begin.end() :]}"
     for said, here in _FUNCTIONS.items():
         text = text.replace(said, here)
-    return _ARGUMENT.sub(argument, text)
+    text = _ARGUMENT.sub(argument, text)
+    return _BARE.sub(lambda match: words.get(match[1], match[0]), text)
 
 
 def words_of(parser: argparse.ArgumentParser, command: str) -> dict[str, str]:

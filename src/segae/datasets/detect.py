@@ -18,6 +18,7 @@ from segae.datasets.table import find_given, find_table
 from segae.datasets.verse import find_verse
 from segae.errors import AuditError
 
+_TABLES = (".csv", ".tsv", ".txt")
 # In the order in which they are tried; each says None to a dataset of another layout.
 _LAYOUTS: tuple[Callable[[Path, Names], Found | None], ...] = (
     find_verse,
@@ -52,7 +53,12 @@ def find_cases(
     if not isinstance(dataset, (str, os.PathLike)):
         return find_given(dataset, known)
     root = Path(dataset).absolute()
-    if root.suffix.lower() in (".csv", ".tsv") and root.is_file():
+    if root.is_file():
+        if root.suffix.lower() not in _TABLES:
+            raise AuditError(
+                f"dataset: {root} is no folder, and no table ({', '.join(_TABLES)}). Save a spreadsheet as CSV; name "
+                f"the folder of a dataset, or a table with the columns image, mask, structure."
+            )
         return find_table(root, known)
     require_folder(root)
     for find in _LAYOUTS:

@@ -13,7 +13,7 @@ def add_options(parser: argparse.ArgumentParser, *, rate: float, samples: str) -
     """Add them; `rate` is the usual peak learning rate, `samples` the size of the folder `--work`."""
     parser.add_argument("--work", type=Path, required=True, help=f"folder for samples, checkpoint and log ({samples})")
     parser.add_argument("--rate", type=float, default=rate, help=f"peak learning rate (default: {rate:g})")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, help="of everything that is drawn (default: 0)")
     parser.add_argument("--device", default="auto", help="where torch learns (default: a GPU if there is one)")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of the network (default: 1)")
     parser.add_argument("--predictions", type=Path, help="folder of masks that networks made, CASE_pred_*.nii.gz")

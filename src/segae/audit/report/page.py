@@ -231,6 +231,7 @@ def _data(
         "structure": [structures[mask.structure] for mask in masks],
         "source": [mask.source for mask in masks],
         "name": [mask.name for mask in masks],
+        "path": [texts[mask.mask] for mask in masks],
         "dice": [_number(mask.dice) for mask in masks],
         "judge": [_number(mask.judge_dice) for mask in masks],
         "reference": [_number(mask.reference_dice) for mask in masks],

@@ -101,6 +101,10 @@
     .map((row) => row.map(cell).join(",")).join("\r\n") + "\r\n";
   const asJson = () => JSON.stringify({ segae_decisions: 1, audit: data.audit, decisions: exported() }, null, 1) + "\n";
   function download(name, text, type) {
+    if (!byId("reviewer").value.trim() && !confirm("No reviewer is named. Export the decisions without a name?")) {
+      byId("reviewer").focus();
+      return;
+    }
     const link = make("a", { href: URL.createObjectURL(new Blob([text], { type })), download: name });
     document.body.append(link);
     link.click();
@@ -262,9 +266,20 @@
       masks.flags[i].length ? make("ul", { class: "signs" }, ...masks.flags[i].map(([name, text]) => make(
         "li", {}, make("code", {}, `${flags[name]} `), texts[text]))) : "",
       make("div", { class: "paths" }, make("div", {}, `mask: ${masks.source[i] || "none"}`),
-        make("div", {}, `image: ${cases[masks.case[i]].image || "none"}`)),
+        make("div", {}, `image: ${cases[masks.case[i]].image || "none"}`), ...viewers(i)),
     );
     detail.scrollTop = 0;
+  }
+  // Command lines that open image and mask in a viewer, to be copied: a page cannot start a program.
+  function viewers(i) {
+    const image = cases[masks.case[i]].image;
+    const mask = texts[masks.path[i]];
+    if (!image || !mask) return [];
+    const quoted = (path) => `'${path.replaceAll("'", "'\\''")}'`;
+    const lines = { "ITK-SNAP": `itksnap -g ${quoted(image)} -s ${quoted(mask)}`, "3D Slicer": `Slicer ${quoted(image)} ${quoted(mask)}` };
+    return Object.entries(lines).map(([name, line]) => make("div", { class: "viewer" },
+      make("button", { onclick: (event) => navigator.clipboard?.writeText(line).then(() => { event.target.textContent = "copied"; }) }, "copy"),
+      ` ${name}: `, make("code", {}, line)));
   }
   function pictureOf(i) {
     return pictured.has(i) ? JSON.parse(byId(`picture-${i}`).textContent) : null;
@@ -423,7 +438,22 @@
     const byFlag = counts((i) => new Set(masks.flags[i].map(([name]) => name)));
     bars("flags", [...byFlag].sort((a, b) => b[1] - a[1]).map(([f, n]) => [f, words(flags[f]), n]), (f) => look({ flag: String(f) }));
     drawStructures();
+    drawSummary(byKind, failed);
   }
+  // How good is this dataset, in a sentence.
+  function drawSummary(byKind, failed) {
+    const count = (...names) => names.reduce((sum, name) => sum + (byKind.get(data.kindNames.indexOf(name)) || 0), 0);
+    const scored = dices.flat().length;
+    const good = count("looks_right", "usual");
+    const middle = structures.map((name, s) => ({ name, value: medianOf(dices[s]) }))
+      .filter((row) => row.name && dices[structures.indexOf(row.name)].length > 3).sort((a, b) => a.value - b.value)[0];
+    byId("summary").textContent = scored === 0 ? "No mask could be scored." :
+      `${plain(good)} of ${plain(scored)} scored masks look right or as usual (${Math.round(100 * good / scored)} %), ` +
+      `${plain(scored - good)} are worth a look${failed ? `, and ${plain(failed)} could not be scored` : ""}. ` +
+      `Median predicted Dice ${medianOf(dices.flat().sort((a, b) => a - b)).toFixed(2)}` +
+      `${middle ? `, lowest for ${words(middle.name)} (${middle.value.toFixed(2)})` : ""}.`;
+  }
+  const medianOf = (values) => (values.length ? (values[(values.length - 1) >> 1] + values[values.length >> 1]) / 2 : null);
   const dices = structures.map(() => []);
   for (let i = 0; i < total; i++) if (masks.dice[i] !== null) dices[masks.structure[i]].push(masks.dice[i]);
   dices.forEach((values) => values.sort((a, b) => a - b));
@@ -434,8 +464,7 @@
       const values = dices[s];
       const below = values.filter((v) => v < limit).length;
       const n = values.length;
-      const median = n ? (values[(n - 1) >> 1] + values[n >> 1]) / 2 : null;
-      return { name, s, n, below, share: n ? below / n : 0, median };
+      return { name, s, n, below, share: n ? below / n : 0, median: medianOf(values) };
     }).filter((row) => row.name && row.n);
     const order = byId("structure-order").value;
     rows.sort((a, b) => (order === "below" ? b.share - a.share || b.below - a.below : order === "median" ? a.median - b.median : 0)
@@ -534,7 +563,8 @@
     const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
     let act = { "?": () => byId("help").showModal(), 1: () => show("overview"), 2: () => show("review"),
       "/": () => { show("review"); byId("search").focus(); } }[key];
-    if (!byId("review").hidden) act ??= KEYS[key];
+    // From the overview, a key of the review opens it first: nothing is decided on a mask that is not in sight.
+    if (KEYS[key]) act ??= byId("review").hidden ? () => show("review") : KEYS[key];
     if (!act) return;
     event.preventDefault();
     act();

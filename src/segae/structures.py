@@ -188,7 +188,8 @@ def meaning_in_dataset(name: str, used: Sequence[Vocabulary] = (), *, of_file: b
             f"name the vocabulary or map it if it is meant"
         )
     if said == {None}:
-        raise UnknownStructureError(f"structure={name!r} is a label of {used[0].name} that segae has no structure for")
+        whose = next(vocabulary.name for vocabulary in used if name in vocabulary.meanings)
+        raise UnknownStructureError(f"structure={name!r} is a label of {whose} that segae has no structure for")
     return get(name)
 
 

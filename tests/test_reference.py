@@ -103,6 +103,22 @@ def test_the_verdict_is_drawn_from_both(engine: segae.Engine, image: phantom.Arr
         assert low <= agreed[name].dice <= high
 
 
+def test_the_error_map_shows_the_reference(
+    engine: segae.Engine, image: phantom.Array, labels: phantom.Array, tmp_path: Path
+) -> None:
+    reference = _moved(labels, 3)
+    found = engine.assess_labels(
+        _save(image, tmp_path / "ct.nii.gz"), _save(labels, tmp_path / "labels.nii.gz"), phantom.LABELS,
+        reference=_save(reference, tmp_path / "theirs.nii.gz"), error_map=True,
+    )  # fmt: skip
+    for value, name in phantom.LABELS.items():
+        for score in found[name].slices:
+            assert score.reference is not None
+            plane = score.reference.on_slice((phantom.SHAPE[2], phantom.SHAPE[1]))
+            assert np.allclose(plane.T, reference[score.index] == value, atol=1e-5)
+    json.dumps(found["liver"].to_dict())
+
+
 def test_one_structure_from_a_labelmap(engine: segae.Engine, image: phantom.Array, labels: phantom.Array) -> None:
     found = engine.assess(
         image, labels == 3, "kidney_left", spacing=SPACING, reference=_moved(labels, 1), reference_label=3

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 
 from segae import flags
-from segae.assessment import Assessment, ExpectedMask, SliceScore, aggregate, calibrate
+from segae.assessment import Assessment, SliceScore, aggregate, calibrate
 from segae.device import DeviceVolume
 from segae.errors import NotCTWarning
+from segae.expected import expected_mask
 from segae.judging import Task, Verdict
 from segae.label_scan import LabelScan
 from segae.recipe import ModelCard
@@ -104,24 +104,10 @@ def _slice_scores(mask: Volume, plan: SlicePlan, verdict: Verdict, *, dice_only:
                 precision=float(slices.precision[i]) if inside and not dice_only else nan,
                 recall=float(slices.recall[i]) if inside and not dice_only else nan,
                 expected_area_mm2=nan if dice_only else float(truth[i]),
-                expected=None if expected is None else _expected_mask(mask, plan.crop[i], expected[i, 0]),
+                expected=None if expected is None else expected_mask(mask, plan.crop[i], expected[i, 0]),
             )
         )
     return tuple(sorted(scores, key=lambda score: score.index))
-
-
-def _expected_mask(mask: Volume, crop: npt.NDArray[np.float64], probability: npt.NDArray[np.float32]) -> ExpectedMask:
-    """Bring a map on rows y and columns x into the axes of the array as given."""
-    sides = [(float(crop[0]), float(crop[1])), (float(crop[2]), float(crop[3]))]
-    for axis in (1, 2):
-        if mask.flipped[axis]:
-            extent, (begin, end) = mask.array.shape[axis], sides[axis - 1]
-            sides[axis - 1] = (extent - end, extent - begin)
-            probability = np.flip(probability, axis - 1)
-    if mask.source_axes[1] > mask.source_axes[2]:
-        sides.reverse()
-        probability = probability.T
-    return ExpectedMask(np.ascontiguousarray(probability), (sides[0], sides[1]))
 
 
 def empty(structure: Structure, label: int) -> Assessment:

@@ -91,6 +91,9 @@ class SliceScore:
     expected_area_mm2 : float
         Predicted area of the true structure; nan if the model has none.
     expected : ExpectedMask or None
+        Where the judge expects the structure; with ``error_map=True``.
+    reference : ExpectedMask or None
+        Where the reference has it; with ``error_map=True`` and a reference that holds the structure.
     """
 
     index: int
@@ -100,6 +103,7 @@ class SliceScore:
     recall: float
     expected_area_mm2: float
     expected: ExpectedMask | None = None
+    reference: ExpectedMask | None = None
 
 
 @dataclass(frozen=True)
@@ -157,16 +161,15 @@ class Assessment:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers, strings, lists and dicts, as JSON knows them: None for nan, nested lists for maps."""
-        bare = replace(self, slices=tuple(replace(s, expected=None) for s in self.slices))
+        bare = replace(self, slices=tuple(replace(s, expected=None, reference=None) for s in self.slices))
         data = asdict(bare)
         for entry, score in zip(data["slices"], self.slices, strict=True):
-            if score.expected is None:
-                del entry["expected"]
-            else:
-                entry["expected"] = {
-                    "probability": score.expected.probability.tolist(),
-                    "box": [list(side) for side in score.expected.box],
-                }
+            for name, seen in (("expected", score.expected), ("reference", score.reference)):
+                if seen is None:
+                    del entry[name]
+                else:
+                    box = [list(side) for side in seen.box]
+                    entry[name] = {"probability": seen.probability.tolist(), "box": box}
         plain: dict[str, Any] = json_value(data)
         return plain
 

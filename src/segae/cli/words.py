@@ -26,6 +26,7 @@ def in_command_words(text: str, words: dict[str, str]) -> str:
         said, value = words.get(match[1], ""), match[2] or ""
         if not said:
             return match[0]
+        value = "" if value == "True" else value  # a switch
         return f"{said} {value.strip(_QUOTES) if said.startswith('-') else value}".strip()
 
     begin = _BEGIN.match(text)

@@ -129,18 +129,20 @@ class BuiltInReference:
 
     def on_image_grid(self, structure: str) -> npt.NDArray[np.bool_]:
         """The structure's expected mask [z, y, x] on the image's grid; slices between take the nearest one."""
+        return np.stack([self.plane(structure, z) for z in range(self._image.array.shape[0])])
+
+    def plane(self, structure: str, z: int) -> npt.NDArray[np.bool_]:
+        """Its expected mask [y, x] in one slice of the image."""
         expected = self._cleaned_label(1 + self._card.classes.index(structure))
-        depth, height, width = self._image.array.shape
-        out = np.zeros((depth, height, width), bool)
-        nearest = np.clip((np.arange(depth) - self.index[0] + self.step // 2) // self.step, 0, len(self.index) - 1)
-        rows = _pixels(height, self.origin[0], self._image.spacing_mm[1], self._card.pixel_mm)
-        columns = _pixels(width, self.origin[1], self._image.spacing_mm[2], self._card.pixel_mm)
-        inside_y = (rows >= 0) & (rows < expected.shape[1])
-        inside_x = (columns >= 0) & (columns < expected.shape[2])
-        for z in range(depth):
-            plane = expected[nearest[z]]
-            if plane.any():
-                out[z][np.ix_(inside_y, inside_x)] = plane[rows[inside_y]][:, columns[inside_x]] > 0
+        _, height, width = self._image.array.shape
+        out = np.zeros((height, width), bool)
+        nearest = expected[int(np.clip((z - self.index[0] + self.step // 2) // self.step, 0, len(self.index) - 1))]
+        if nearest.any():
+            rows = _pixels(height, self.origin[0], self._image.spacing_mm[1], self._card.pixel_mm)
+            columns = _pixels(width, self.origin[1], self._image.spacing_mm[2], self._card.pixel_mm)
+            inside_y = (rows >= 0) & (rows < expected.shape[1])
+            inside_x = (columns >= 0) & (columns < expected.shape[2])
+            out[np.ix_(inside_y, inside_x)] = nearest[rows[inside_y]][:, columns[inside_x]] > 0
         return out
 
     def _segment_around(self, scan: LabelScan, value: int) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from segae import _core, structures
 from segae import masks as mask_reader
@@ -117,10 +118,10 @@ class GivenReference:
             found.append(2 * int((mine & other).sum()) / total if total else 0.0)
         return found[0], found[1]
 
-    def outline(self, structure: str) -> tuple[Volume, int] | None:
-        """The volume that holds the structure, on the image's grid, and its value there."""
-        part = self._parts.get(structure)
-        return None if part is None else (part.volume, part.label)
+    def plane(self, structure: str, z: int) -> npt.NDArray[np.bool_]:
+        """Mask [y, x] of a structure that the reference holds, in one slice of the image."""
+        part = self._parts[structure]
+        return np.asarray(part.volume.array[z] == part.label)
 
 
 def of_mask(
@@ -198,7 +199,7 @@ def on_grid_of(image: Volume, reference: object, *, resample: bool) -> Volume:
         if not resample:
             raise GridMismatchError(
                 f"{error}\nOr let segae bring the reference onto the image's grid (nearest neighbour): "
-                f"resample_reference=True, --resample-reference."
+                f"resample_reference=True."
             ) from error
         volume = resampled(image, reference)
     if isinstance(volume.array, DeviceVolume) or isinstance(image.array, DeviceVolume):
@@ -235,8 +236,3 @@ def _checked(reliability: float | Mapping[str, float] | None) -> dict[str, float
                 f"{value!r}{f' for {name}' if name else ''}."
             )
     return {name: float(value) for name, value in values.items()}  # type: ignore[arg-type]
-
-
-def with_reliability(found: ReferenceComparison, reliability: float) -> ReferenceComparison:
-    """The same comparison with a reference that is trusted otherwise."""
-    return replace(found, reliability=reliability)

@@ -7,7 +7,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from segae.assessment import Assessment, Flag
+import numpy as np
+
+from segae.assessment import Assessment, Flag, SliceScore
+from segae.expected import outline_mask
 from segae.frame import Volume
 from segae.label_scan import LabelScan
 from segae.reference.builtin import BuiltInReference
@@ -28,9 +31,13 @@ _MIRRORED = 0.25
 
 @dataclass(frozen=True)
 class Looked:
-    """What the reference says of one mask: nothing (None), or a comparison, and how well it fits mirrored."""
+    """What the reference says of one mask: nothing (None), or a comparison, and how well it fits mirrored.
+
+    `grid` is the mask's volume without its voxels.
+    """
 
     structure: str
+    grid: Volume
     found: ReferenceComparison | None
     straight: float = 1.0
     mirrored: float = 0.0
@@ -46,10 +53,11 @@ class SecondOpinion:
     def look(self, mask: Volume, scan: LabelScan, structure: str) -> Looked:
         """Compare one mask; it is not needed any more afterwards."""
         found = self.reference.compare(mask, scan, structure)
-        looked = Looked(structure, found)
+        grid = replace(mask, array=np.broadcast_to(np.uint8(0), mask.array.shape))
+        looked = Looked(structure, grid, found)
         if found is not None and isinstance(self.reference, GivenReference):
             straight, mirrored = self.reference.mirrored_overlap(mask, scan, structure)
-            looked = Looked(structure, found, straight, mirrored)
+            looked = Looked(structure, grid, found, straight, mirrored)
         self._looked.append(looked)
         return looked
 
@@ -66,12 +74,22 @@ class SecondOpinion:
             entry = assessment
             if looked.found is not None and doubt is None:
                 entry = with_reference(assessment, looked.found)
+                if any(score.expected is not None for score in assessment.slices):
+                    entry = replace(entry, slices=self._with_outlines(entry.slices, looked))
             elif looked.found is not None:
                 entry = replace(assessment, reference=replace(looked.found, reliability=0.0))
             if doubt is not None and assessment is largest:
                 entry = replace(entry, flags=(*entry.flags, doubt))
             concluded.append(entry)
         return concluded
+
+    def _with_outlines(self, slices: Sequence[SliceScore], looked: Looked) -> tuple[SliceScore, ...]:
+        """Add the reference's mask to every slice that shows the judge's."""
+        planes = (self.reference.plane(looked.structure, looked.grid.source_index(0, s.index)) for s in slices)
+        return tuple(
+            replace(score, reference=outline_mask(looked.grid, plane))
+            for score, plane in zip(slices, planes, strict=True)
+        )
 
     def _doubt(self) -> Flag | None:
         """What is wrong with the reference as a whole."""

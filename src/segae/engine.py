@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
 from typing import Any, Literal, cast, overload
 
 import numpy as np
@@ -15,22 +14,21 @@ from segae import anatomy, flags, structures
 from segae.assembly import Probes, empty, warn_of
 from segae.assessment import Assessment, Assessments
 from segae.batch import Affines, Spacing, in_type_of, load_batch, name_masks
+from segae.batch_scores import score_pairs
 from segae.containers import pick
 from segae.device import ArrayT, DeviceVolume
 from segae.errors import ParameterError, SegaeError
 from segae.judge import Judge
-from segae.judging import Task, check_places
+from segae.judging import check_places
 from segae.mask_files import masks_of, names_in
-from segae.masks import label_of_mask, read_labelmap, read_masks
+from segae.masks import read_labelmap
 from segae.named_values import named_values
 from segae.reference import resolve
 from segae.reference.builtin import BuiltInReference
 from segae.reference.given import check_not_the_mask
-from segae.reference.opinion import SecondOpinion
 from segae.reference.resolve import ReferenceRequest
-from segae.session import model_path
-from segae.threads import run_all, thread_count
-from segae.together import MasksOfImage
+from segae.threads import thread_count
+from segae.together import MasksOfImage, weighed
 from segae.volume import Volume, load, load_pair
 
 _log = logging.getLogger("segae")
@@ -74,7 +72,7 @@ class Engine:
         return "expected" in self._judge.session.card.outputs
 
     def __repr__(self) -> str:
-        return f"Engine(model={self.model!r}, device={self.device!r}, threads={self._judge.session.threads})"
+        return f"Engine(model={self.model!r}, device={self.device!r}, threads={self._judge.threads})"
 
     def score(
         self,
@@ -176,10 +174,10 @@ class Engine:
             return empty(what, 1 if label is None else label)
         probes = Probes()
         request = ReferenceRequest(reference, reference_reliability, resample_reference)
-        opinion = self._built_in(request, ct, probes.of(ct))
+        opinion = self._judge.built_in(request, ct, probes.of(ct))
         if request.given:
-            opinion = resolve.of_structure(request, ct, what.name, reference_label, self._judge.session.threads)
-        return _with_opinion(opinion, [task], self._judge.assess([task], error_map, probes))[0]
+            opinion = resolve.of_structure(request, ct, what.name, reference_label, self._judge.threads)
+        return weighed(opinion, [task], self._judge.assess([task], error_map, probes))[0]
 
     def assess_labels(
         self,
@@ -241,7 +239,7 @@ class Engine:
         check_not_the_mask(labelmap, reference)
         ct, volume = load_pair(image, labelmap, affine=affine, spacing=spacing, axes=axes, mask_argument="labelmap")
         check_places([(ct, volume)], self.device)
-        volume, scans = read_labelmap(volume, "labelmap", self._judge.session.threads)
+        volume, scans = read_labelmap(volume, "labelmap", self._judge.threads)
         tasks = [self._judge.plan(ct, volume, named[label], scan) for label, scan in scans.items() if label in named]
         result = Assessments()
         result.unnamed = {label: scan.voxels for label, scan in scans.items() if label not in named}
@@ -249,15 +247,12 @@ class Engine:
             _log.info("labelmap: values without a name were left out: %s", sorted(result.unnamed))
         probes = Probes()
         request = ReferenceRequest(reference, reference_reliability, resample_reference)
-        opinion = self._built_in(request, ct, probes.of(ct))
-        if request.given:
-            theirs = named if reference_names is None else named_values(reference_names)
-            values = {value: known.name for value, known in theirs.items()}
-            opinion = resolve.of_labelmap(request, ct, values, self._judge.session.threads)
-        found = _with_opinion(opinion, tasks, self._judge.assess(tasks, error_map, probes))
+        theirs = named if reference_names is None else named_values(reference_names)
+        opinion = self._judge.opinion(request, ct, probes, theirs)
+        found = weighed(opinion, tasks, self._judge.assess(tasks, error_map, probes))
         if not isinstance(volume.array, DeviceVolume):
             names = {task.scan.label: task.structure.name for task in tasks}
-            scene = anatomy.Scene.of_labelmap(volume, names, self._judge.session.threads)
+            scene = anatomy.Scene.of_labelmap(volume, names, self._judge.threads)
             found = anatomy.add_findings(found, anatomy.check(scene))
         result.update((assessment.structure, assessment) for assessment in found)
         return result
@@ -311,12 +306,8 @@ class Engine:
         geometry: dict[str, Any] = {} if ct.affine is not None else {"spacing": spacing, "axes": axes}
         request = ReferenceRequest(reference, reference_reliability, resample_reference)
         together = MasksOfImage(self._judge, error_map)
-        opinion = self._built_in(request, ct, together.probes.of(ct))
-        if request.given:
-            named = {} if reference_names is None else named_values(reference_names)
-            values = {value: known.name for value, known in named.items()}
-            opinion = resolve.of_labelmap(request, ct, values, self._judge.threads)
-        together.opinion = opinion
+        named = {} if reference_names is None else named_values(reference_names)
+        together.opinion = self._judge.opinion(request, ct, together.probes, named)
         for name, mask in masks.items() if isinstance(masks, Mapping) else masks:
             try:
                 what = structures.get(name)
@@ -419,27 +410,9 @@ class Engine:
             wanted = [[what] for what in name_masks(cast("str | Sequence[str]", structures), len(pairs))]
         else:
             wanted = [list(named.values())] * len(pairs)
-        columns = 1 if named is None else len(named)
         check_places(pairs, self.device)
-        names = [f"masks[{i}]" for i in range(len(pairs))]
-        read = read_masks([mask for _, mask in pairs], names, self._judge.session.threads, binary=named is None)
-        warn_of([(f"images[{i}]", image) for i, (image, _) in enumerate(pairs)], [mask for _, mask in pairs])
-
-        def tasks_of(i: int) -> list[Task | None]:
-            image, (mask, scans) = pairs[i][0], read[i]
-            values = named or [label_of_mask(scans, label, names[i])]
-            return [
-                self._judge.plan(image, mask, what, scans[value], threads=1) if value in scans else None
-                for value, what in zip(values, wanted[i], strict=True)
-            ]
-
-        planned = run_all([partial(tasks_of, i) for i in range(len(pairs))], self._judge.session.workers)
-        flat = [task for tasks in planned for task in tasks]
-        scores = np.full(len(flat), np.nan, np.float32)
-        filled = [i for i, task in enumerate(flat) if task is not None]
-        tasks = [task for task in flat if task is not None]
-        scores[filled] = self._judge.dices(tasks)
-        return in_type_of(scores if named is None else scores.reshape(-1, columns), masks)
+        scores = score_pairs(self._judge, pairs, wanted, None if named is None else list(named), label)
+        return in_type_of(scores[:, 0] if named is None else scores, masks)
 
     def built_in_reference(self, image: Volume, wanted: str = "auto") -> BuiltInReference | None:
         """What the network in the package makes of an image, for several calls to share as their `reference`.
@@ -455,27 +428,9 @@ class Engine:
         ------
         ModelFileError, DeviceError
         """
-        opinion = self._built_in(ReferenceRequest(wanted), image, flags.probe_image(image))
+        opinion = self._judge.built_in(ReferenceRequest(wanted), image, flags.probe_image(image))
         return None if opinion is None else cast("BuiltInReference", opinion.reference)
-
-    def _built_in(self, request: ReferenceRequest, image: Volume, probe: flags.ImageProbe) -> SecondOpinion | None:
-        return resolve.built_in(
-            request,
-            image,
-            self.device,
-            self._judge.session.threads,
-            packaged_judge=self._judge.session.path == model_path("default"),
-            is_ct=flags.is_ct(probe),
-        )
 
     def _check_error_map(self, error_map: bool) -> None:
         if error_map and not self.expects_masks:
             raise ParameterError("error_map: this model puts out no expected mask; use error_map=False.")
-
-
-def _with_opinion(opinion: SecondOpinion | None, tasks: Sequence[Task], found: list[Assessment]) -> list[Assessment]:
-    """Weigh what a reference says of masks that are all at hand."""
-    if opinion is None:
-        return found
-    looked = [opinion.look(task.mask, task.scan, task.structure.name) for task in tasks]
-    return opinion.conclude(list(zip(found, looked, strict=True)))

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from segae import flags
 from segae.assembly import Probes, assembled, predicted_dice
 from segae.assessment import Assessment
 from segae.judging import Task, judge, plan
 from segae.label_scan import LabelScan
 from segae.masks import label_of_mask, read_mask
-from segae.session import Session
+from segae.reference import resolve
+from segae.reference.opinion import SecondOpinion
+from segae.reference.resolve import ReferenceRequest
+from segae.session import Session, model_path
 from segae.structures import Structure
 from segae.volume import Volume
 
@@ -58,3 +62,23 @@ class Judge:
         return [
             assembled(task, verdict, card, probes.of(task.image)) for task, verdict in zip(tasks, verdicts, strict=True)
         ]
+
+    def opinion(
+        self, request: ReferenceRequest, image: Volume, probes: Probes, named: Mapping[int, Structure]
+    ) -> SecondOpinion | None:
+        """What the reference asked for says of an image; `named` are the values of one that is a labelmap."""
+        if not request.given:
+            return self.built_in(request, image, probes.of(image))
+        values = {value: known.name for value, known in named.items()}
+        return resolve.of_labelmap(request, image, values, self.threads)
+
+    def built_in(self, request: ReferenceRequest, image: Volume, probe: flags.ImageProbe) -> SecondOpinion | None:
+        """What the network in the package says of an image, where that is asked for and can help."""
+        return resolve.built_in(
+            request,
+            image,
+            self.session.device,
+            self.threads,
+            packaged_judge=self.session.path == model_path("default"),
+            is_ct=flags.is_ct(probe),
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import cast
 
@@ -74,3 +75,11 @@ class MasksOfImage:
             if self.opinion is not None:
                 self._looked[place] = self.opinion.look(task.mask, task.scan, task.structure.name)
         self._waiting.clear()
+
+
+def weighed(opinion: SecondOpinion | None, tasks: Sequence[Task], found: list[Assessment]) -> list[Assessment]:
+    """Weigh what a reference says of masks that are all at hand."""
+    if opinion is None:
+        return found
+    looked = [opinion.look(task.mask, task.scan, task.structure.name) for task in tasks]
+    return opinion.conclude(list(zip(found, looked, strict=True)))

@@ -224,6 +224,13 @@ def test_headers_of_totalsegmentator(
     assert "vertebrae_L6" in told
 
 
+def test_names_as_json_in_a_header(scan: Path) -> None:
+    image = nib.load(scan / "labels.nii.gz")
+    image.header.extensions.append(nib.nifti1.Nifti1Extension(0, b'{"1": "liver", "2": "spleen"}\0\0'))
+    nib.save(image, scan / "labels.nii.gz")
+    assert read_header(scan / "labels.nii.gz").labels == {"liver": (1,), "spleen": (2,)}
+
+
 def test_a_folder_of_masks(scan: Path, tiny_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (scan / "masks").mkdir()
     for value, name in ((1, "liver"), (2, "Spleen"), (2, "my_lesion")):

@@ -224,6 +224,9 @@ def test_close_matches() -> None:
     assert structures.close_matches("splen", n=1) == ["spleen"]
     assert "vertebrae_L1" in structures.close_matches("VB_L1")
     assert structures.close_matches("xyzzy") == []
+    # No structure is spelled like these, though all their letters occur in some.
+    for name in ("lesion", "tumor", "mass", "nodule", "hepar"):
+        assert structures.close_matches(name) == []
 
 
 def test_search() -> None:

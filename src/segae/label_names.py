@@ -6,6 +6,7 @@ One reader for ``segae labels``, ``segae audit`` and ``segae train``. It says wh
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Mapping
@@ -92,8 +93,8 @@ def read_json(path: Path, argument: str) -> dict[str, object]:
 def read_header(labelmap: str | Path) -> LabelTable:
     """Read the names that a file carries; empty where there are none.
 
-    TotalSegmentator writes them into the headers of its multilabel files, 3D Slicer into ``.seg.nrrd``; DICOM SEG and
-    RTSTRUCT name their segments.
+    TotalSegmentator writes them into the headers of its multilabel files (XML; JSON is taken too), 3D Slicer into
+    ``.seg.nrrd``; DICOM SEG and RTSTRUCT name their segments.
 
     Raises
     ------
@@ -106,6 +107,11 @@ def read_header(labelmap: str | Path) -> LabelTable:
         return found
     for content in header_extensions(str(labelmap)):
         text = content.strip(b"\xef\xbb\xbf\0 \r\n\t")
+        if text.startswith(b"{"):
+            with contextlib.suppress(ValueError):
+                told = read_table(json.loads(text))
+                found.labels.update(told.labels)
+            continue
         try:
             root = ElementTree.fromstring(text)  # noqa: S314  expat bounds entity expansion itself
         except ElementTree.ParseError:

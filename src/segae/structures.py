@@ -188,7 +188,8 @@ def meaning_in_dataset(name: str, used: Sequence[Vocabulary] = (), *, of_file: b
             f"name the vocabulary or map it if it is meant"
         )
     if said == {None}:
-        raise UnknownStructureError(f"structure={name!r} is a label of {used[0].name} that segae has no structure for")
+        whose = next(vocabulary.name for vocabulary in used if name in vocabulary.meanings)
+        raise UnknownStructureError(f"structure={name!r} is a label of {whose} that segae has no structure for")
     return get(name)
 
 
@@ -223,7 +224,7 @@ def search(query: str) -> list[Structure]:
 def close_matches(name: str, n: int = 5) -> list[str]:
     """Return up to ``n`` canonical names spelled most like ``name``, best first, none of the wrong side.
 
-    Likeness is difflib's ratio of matching characters, at least 0.6.
+    Likeness is difflib's ratio of matching characters, at least 0.6, of names that share half of ``name`` in one piece.
     """
     side, rest = _key(name)
     scores: dict[str, float] = {}
@@ -232,7 +233,10 @@ def close_matches(name: str, n: int = 5) -> list[str]:
     for (_, other), structure in _table().by_key.items():
         if {side, structure.side} != {"left", "right"}:
             matcher.set_seq1(other)
-            scores[structure.name] = max(matcher.ratio(), scores.get(structure.name, 0.0))
+            # Scattered letters make no likeness ("lesion" in "gluteus minimus"): half of the name stands in one piece.
+            run = matcher.find_longest_match().size
+            ratio = matcher.ratio() if run >= max(2.0, len(rest) / 2) else 0.0
+            scores[structure.name] = max(ratio, scores.get(structure.name, 0.0))
     ranked = sorted(scores, key=lambda known: -scores[known])
     return [known for known in ranked if scores[known] >= _MIN_SIMILARITY][:n]
 

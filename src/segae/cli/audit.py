@@ -6,6 +6,7 @@ import argparse
 import json
 import math
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,7 +66,9 @@ def run(options: argparse.Namespace) -> int:
     if not options.no_report:
         from segae.audit.report.page import write_report
 
-        _say(options, f"report: {write_report(options.output, budget=options.budget, device=options.device)}")
+        begun = time.monotonic()
+        page = write_report(options.output, budget=options.budget, device=options.device)
+        _say(options, f"report: {page}, drawn in {time.monotonic() - begun:.0f} s")
     return 0 if options.fail_below is None else _gate(options)
 
 

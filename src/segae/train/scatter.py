@@ -1,17 +1,23 @@
-"""The picture of an evaluation: predicted against true Dice, one dot a mask, one panel a kind of error."""
+"""The picture of an evaluation: predicted against true Dice, how many masks lie where, one panel a kind of error."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
+
+Array = npt.NDArray[Any]
 
 _SIDE, _LEFT, _TOP, _BELOW = 190, 30, 22, 22
 _COLUMNS = 4
-_DOT, _LINE, _TEXT = (0, 114, 178), (170, 170, 170), (40, 40, 40)
+_LINE, _TEXT = (170, 170, 170), (40, 40, 40)
+# Cells of the density a side, and its colours: from few masks to the most in one cell, light to dark for every reader.
+_CELLS = 38
+_FEW, _MANY = np.array([198.0, 219.0, 239.0]), np.array([8.0, 48.0, 107.0])
 
 
 class Judged(Protocol):
@@ -62,11 +68,21 @@ def _draw_panel(draw: ImageDraw.ImageDraw, corner: tuple[int, int], title: str, 
     draw.text((left, top - 36), told, fill=_TEXT, font=font)
     draw.rectangle((left, top, left + side, top + side), outline=_LINE)
     draw.line((left, top + side, left + side, top), fill=_LINE, width=2)
-    for x, y in zip(true[fits], said[fits], strict=True):
-        at = (left + x * side, top + (1 - y) * side)
-        draw.ellipse((at[0] - 3, at[1] - 3, at[0] + 3, at[1] + 3), fill=_DOT)
+    _draw_density(draw, (left, top), side, true[fits], said[fits])
     small = ImageFont.load_default(size=20)
     for share in (0.0, 0.5, 1.0):
         draw.text((left + share * side - 12, top + side + 4), f"{share:g}", fill=_TEXT, font=small)
         draw.text((left - 38, top + (1 - share) * side - 12), f"{share:g}", fill=_TEXT, font=small)
     draw.text((left + side // 2 + 24, top + side + 4), "true Dice", fill=_TEXT, font=small)
+    draw.text((left + 6, top + 4), "predicted", fill=_TEXT, font=small)
+
+
+def _draw_density(draw: ImageDraw.ImageDraw, corner: tuple[int, int], side: int, true: Array, said: Array) -> None:
+    """Shade each cell by the logarithm of how many masks lie in it: single ones stay in sight."""
+    counts = np.histogram2d(np.clip(true, 0, 1), np.clip(said, 0, 1), bins=_CELLS, range=((0, 1), (0, 1)))[0]
+    cell = side / _CELLS
+    for column, row in zip(*np.nonzero(counts), strict=True):
+        share = np.log(counts[column, row]) / max(np.log(counts.max()), 1e-9)
+        red, green, blue = np.round(_FEW + share * (_MANY - _FEW)).astype(int)
+        x, y = corner[0] + column * cell, corner[1] + side - (row + 1) * cell
+        draw.rectangle((x, y, x + cell - 1, y + cell - 1), fill=(int(red), int(green), int(blue)))

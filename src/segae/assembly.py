@@ -1,4 +1,4 @@
-"""What the network and the geometry say of one mask, put together; and what is said where nothing can be flagged."""
+"""Builds the `Assessment` of a mask from network outputs and geometric checks; warns where only a score is returned."""
 
 from __future__ import annotations
 

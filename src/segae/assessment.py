@@ -18,7 +18,8 @@ Float64 = npt.NDArray[np.float64]
 _LEAST_RECALL = 0.1
 # What a model tells of the whole mask, against what its slices add up to; chosen on held-out training scans.
 WHOLE_SHARE = 0.25
-# What a mask misses beyond its ends goes on further, on average, than the slices that look for it; chosen likewise.
+# Extrapolation of structure missed beyond the mask's first or last slice: so many times the sampled length, chosen
+# likewise.
 BEYOND_REACH = 1.5
 
 

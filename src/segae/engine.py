@@ -1,4 +1,4 @@
-"""`Engine`: volume -> slices -> network -> assessment."""
+"""`Engine`: reads images and masks, runs a model over their slices, returns scores and assessments."""
 
 from __future__ import annotations
 

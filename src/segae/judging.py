@@ -1,4 +1,4 @@
-"""The network's word on every slice of many masks: cut and judged in chunks that masks share."""
+"""Runs the network over the slices of many masks, which are cut and judged in chunks that masks share."""
 
 from __future__ import annotations
 

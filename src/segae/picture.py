@@ -1,4 +1,4 @@
-"""Pictures of slices with the outlines of masks. The only user of Pillow, which the extra segae[picture] brings."""
+"""Pictures of slices with the outlines of masks. They need Pillow, which the extra segae[picture] brings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where to look: which slices of a mask a recipe wants, and where to crop them."""
+"""Chooses which slices of a mask a recipe wants and where they are cropped, and cuts them."""
 
 from __future__ import annotations
 

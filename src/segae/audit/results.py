@@ -1,4 +1,4 @@
-"""What an audit knows: one `MaskRow` a mask, one `CaseRow` a case, and `load`, which reads them back."""
+"""What an audit knows: one `MaskRow` a mask, one `CaseRow` a case."""
 
 from __future__ import annotations
 

@@ -42,9 +42,8 @@ def main() -> None:
             job(BuiltInReference(image, network, arguments.threads))
             cpu.append(time.process_time() - begin[0])
             wall.append(time.perf_counter() - begin[1])
-        print(
-            f"{name}: {statistics.median(cpu):.2f} CPU s, {statistics.median(wall):.2f} s on {arguments.threads} threads"
-        )
+        took = f"{statistics.median(cpu):.2f} CPU s, {statistics.median(wall):.2f} s"
+        print(f"{name}: {took} on {arguments.threads} threads")
 
 
 if __name__ == "__main__":

@@ -185,8 +185,9 @@ def runs(volume: np.ndarray, labels: list[int]) -> np.ndarray:
         for x in range(1, volume.shape[2] + 1):
             if x < volume.shape[2] and volume[z, y, x] == volume[z, y, begin]:
                 continue
-            if volume[z, y, begin] in labels:
-                found.append((labels.index(int(volume[z, y, begin])), z * volume.shape[1] + y, begin, x))
+            value = volume[z, y, begin].item()  # float16 does not hold all labels
+            if value in labels:
+                found.append((labels.index(value), z * volume.shape[1] + y, begin, x))
             begin = x
     return np.array(found, np.int64).reshape(-1, 4)
 

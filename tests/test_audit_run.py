@@ -374,7 +374,7 @@ def test_a_full_disk_stops_the_run(
             stores.append(self)
 
         def commit(self, case: audit.CaseRow, masks: Iterable[MaskRow]) -> None:
-            long = [replace(mask, slices_json="[" + "1," * 20000 + "1]") for mask in masks]
+            long = [replace(mask, slices_json="[" + "[1,1,1,1,1,1]," * 3000 + "[1,1,1,1,1,1]]") for mask in masks]
             super().commit(case, long)
 
     with monkeypatch.context() as patch:

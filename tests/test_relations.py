@@ -45,7 +45,8 @@ def test_any_labelmap(volume: Array, threads: int) -> None:
     labels = [1, 255, 2, -1, 2**40]
     runs = _core.runs(volume, labels, threads)
     np.testing.assert_array_equal(runs, reference.runs(volume, labels))
-    masks = [volume == label for label in labels]
+    wide = volume.astype(np.float64) if volume.dtype == np.float16 else volume  # float16 does not hold all labels
+    masks = [wide == label for label in labels]
     assert_relations_alike(_core.relations([runs], volume.shape, 5, threads), reference.relations(masks))
 
 

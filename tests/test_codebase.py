@@ -22,7 +22,8 @@ pytestmark = pytest.mark.skipif(not (ROOT / ".git").exists(), reason="not a chec
 LAYERS = [
     "errors arguments threads cuda_driver json_value",
     "_core structures recipe assessment frame grids foreign readers volume device session slices batch picture "
-    "vocabularies label_names parts content whole_numbers masks gaps label_scan hu_range warn reference expected named_values containers itk_images "
+    "vocabularies label_names parts content whole_numbers masks gaps label_scan hu_range warn reference "
+    "expected named_values containers itk_images "
     "mask_files suffixes",
     "judging flags anatomy assembly judge together batch_scores",
     "engine agreement perturbation",

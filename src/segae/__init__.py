@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from segae.assessment import Assessment, Assessments, ExpectedMask, Flag, SliceScore
     from segae.engine import Engine
     from segae.perturbation import Perturbed, perturb, perturb_many
+    from segae.reference.comparison import ReferenceComparison
+    from segae.reference.expect import Expected, expect
 
 __all__ = [
     "Agreement",
@@ -42,6 +44,7 @@ __all__ = [
     "AuditError",
     "DeviceError",
     "Engine",
+    "Expected",
     "ExpectedMask",
     "Flag",
     "GridMismatchError",
@@ -50,6 +53,7 @@ __all__ = [
     "OrientationWarning",
     "ParameterError",
     "Perturbed",
+    "ReferenceComparison",
     "SegaeError",
     "SliceScore",
     "UnknownStructureError",
@@ -58,6 +62,7 @@ __all__ = [
     "__version__",
     "assess",
     "assess_labels",
+    "expect",
     "measure",
     "perturb",
     "perturb_many",
@@ -73,6 +78,8 @@ _HOMES = {
     "assessment": ("Assessment", "Assessments", "ExpectedMask", "Flag", "SliceScore"),
     "engine": ("Engine",),
     "perturbation": ("Perturbed", "perturb", "perturb_many"),
+    "reference.comparison": ("ReferenceComparison",),
+    "reference.expect": ("Expected", "expect"),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 

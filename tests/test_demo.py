@@ -41,6 +41,7 @@ def test_demo_shows_every_fault_and_is_seldom_wrong(tmp_path: Path) -> None:
         assert all((part == style.color).all(axis=-1).any() for part in tiles), style
 
 
+@pytest.mark.slow
 def test_report_of_a_cohort(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

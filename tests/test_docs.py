@@ -141,6 +141,7 @@ def lines(block: Block) -> Iterator[list[str]]:
                 yield words
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", SHELL, ids=str)
 def test_commands(block: Block, world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(world)
@@ -189,6 +190,7 @@ def test_options_that_are_not_run_are_there() -> None:
         build_parser().parse_args(["convert", "x.pth", "--no-such-option"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", sorted({block.page for block in PYTHON}))
 def test_snippets(page: str, world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks of a page in their order, in one namespace, as a reader would paste them."""

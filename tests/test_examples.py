@@ -66,6 +66,7 @@ def test_next_to_annotate(files: Path) -> None:
     assert "liver.nii.gz, worst slice" in run("next_to_annotate", "liver", files / "ct.nii.gz", files / "liver.nii.gz")
 
 
+@pytest.mark.slow
 def test_check_prediction(files: Path) -> None:
     printed = run("check_prediction", code=1)
     assert re.search(r"^0\.\d\d  spleen", printed, re.MULTILINE)

@@ -236,6 +236,7 @@ def test_a_series_that_is_not_whole_is_refused(engine: segae.Engine, tmp_path: P
         engine.score(tmp_path / "ct", mask, "liver")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("write", [write_seg, write_rtstruct], ids=["SEG", "RTSTRUCT"])
 def test_segmentations_of_a_series(
     write: Any, engine: segae.Engine, plain: dict[str, float], tmp_path: Path, tiny_model: Path,

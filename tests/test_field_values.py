@@ -153,6 +153,7 @@ def test_perturb_reads_a_labelmap_as_it_is_stored(tmp_path: Path) -> None:
     np.testing.assert_array_equal(*made)
 
 
+@pytest.mark.slow
 def test_audits_read_masks_alike(image: Array, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """A mask of 0 and 0.996, and one without orientation: scored and drawn as their plain twins."""
     from segae import audit

@@ -97,6 +97,7 @@ def test_log_scores_to_tensorboard(batch: tuple[np.ndarray, np.ndarray], tmp_pat
     assert [event.step for event in events.Scalars("predicted_dice/liver")] == [3]
 
 
+@pytest.mark.slow
 def test_nnunet_predictions(folder: Path, batch: tuple[np.ndarray, np.ndarray], tmp_path: Path) -> None:
     images, labelmaps = batch
     z, y, x = demo.SPACING_MM

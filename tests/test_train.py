@@ -118,6 +118,7 @@ def test_mirroring_swaps_the_names():
     assert np.array_equal(scan.mirrored().mask("kidney_left"), scan.mask("kidney_right")[:, :, ::-1])
 
 
+@pytest.mark.filterwarnings("ignore::segae.NotCTWarning")  # the made-up scan has no air
 def test_fit_resume_and_export(tmp_path, monkeypatch):
     """Two steps, a kill, two more; then the file says what the network says."""
     monkeypatch.setattr(fit, "new_judge", _judge)
@@ -293,4 +294,4 @@ def test_evaluate_writes_figures_and_pictures(tmp_path, capsys):
 def test_evaluate_says_that_there_are_no_cases(tmp_path, capsys):
     folder = _folder(tmp_path, _scan())
     assert main(["evaluate", "default", str(folder), "-o", str(tmp_path / "out")]) == 2
-    assert "use='dev'" in capsys.readouterr().err
+    assert "--use dev" in capsys.readouterr().err

@@ -17,7 +17,8 @@ failed=0
 check() {
   local name=$1 runner=$2
   shift 2
-  "$@" -std=c++17 -ffp-contract=off -Icsrc tests/same_bytes/kernels.cpp csrc/distance/*_cpu.cpp csrc/edit/*_cpu.cpp \
+  "$@" -std=c++17 -ffp-contract=off -Icsrc tests/same_bytes/kernels.cpp \
+    csrc/box/*_cpu.cpp csrc/distance/*_cpu.cpp csrc/edit/*_cpu.cpp \
     -o "$work/kernels" -lpthread
   local threads
   for threads in 1 3; do
@@ -33,7 +34,7 @@ check() {
 }
 
 if [ "${1:-}" = --accept ]; then
-  g++ -O3 -std=c++17 -ffp-contract=off -Icsrc tests/same_bytes/kernels.cpp csrc/distance/*_cpu.cpp \
+  g++ -O3 -std=c++17 -ffp-contract=off -Icsrc tests/same_bytes/kernels.cpp csrc/box/*_cpu.cpp csrc/distance/*_cpu.cpp \
     csrc/edit/*_cpu.cpp -o "$work/kernels" -lpthread
   "$work/kernels" 1 >"$expected"
 fi

@@ -21,6 +21,7 @@ def test_optimisation_and_threads_change_no_byte(level, tmp_path):
     kernels = tmp_path / "kernels"
     sources = [
         HERE / "kernels.cpp",
+        *(ROOT / "csrc/box").glob("*_cpu.cpp"),
         *(ROOT / "csrc/distance").glob("*_cpu.cpp"),
         *(ROOT / "csrc/edit").glob("*_cpu.cpp"),
     ]

@@ -1,7 +1,7 @@
 // blur: the average of a field over a neighbourhood in mm.
 #pragma once
 
-#include "edit/box.h"
+#include "box/box.h"
 
 namespace segae {
 

@@ -1,7 +1,7 @@
 // grow: a mask that leaks into its surroundings where the image looks like the inside of the mask.
 #pragma once
 
-#include "edit/box.h"
+#include "box/box.h"
 
 namespace segae {
 

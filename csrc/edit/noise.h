@@ -7,7 +7,7 @@
 
 #include <vector>
 
-#include "edit/box.h"
+#include "box/box.h"
 
 namespace segae {
 

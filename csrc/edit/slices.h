@@ -1,7 +1,7 @@
 // slices: what lies between annotated slices.
 #pragma once
 
-#include "edit/box.h"
+#include "box/box.h"
 
 namespace segae {
 

@@ -1,24 +1,11 @@
-// survey: what must be known of a mask and its surroundings before an error can be drawn.
+// survey: counts and extremes of a mask, its levels and its surroundings, known before an error is drawn.
 #pragma once
 
 #include <vector>
 
-#include "edit/box.h"
+#include "box/box.h"
 
 namespace segae {
-
-// The voxels of `source` that equal its label, within the box, as bytes 0 and 1.
-void extract_mask(const MaskView& source, const Int3& origin, const Int3& shape, int threads, uint8_t* out);
-
-// An image's values times slope plus intercept within the box; NaN becomes -1024 (air).
-void extract_image(const VolumeView& source, double slope, double intercept, const Int3& origin, const Int3& shape,
-                   int threads, float* out);
-
-// A mask known within one box, seen through another; 0 outside the first.
-void recut(const Box& source_box, const uint8_t* source, const Box& box, int threads, uint8_t* out);
-
-// Every stride[axis]-th voxel along each axis; `out` has ceil(shape / stride) voxels.
-void subsample(const uint8_t* source, const Int3& shape, const Int3& stride, int threads, uint8_t* out);
 
 struct MaskSummary {
   int64_t voxels = 0;
@@ -46,11 +33,6 @@ inline constexpr int64_t kMostLabels = 4096;
 void label_counts(const VolumeView& labelmap, const Box& box, const uint8_t* mask, int threads, int64_t* counts);
 
 // The same on a CUDA device: views and pointers into its memory, but for `counts`, which the host reads.
-void extract_mask(const MaskView& source, const Int3& origin, const Int3& shape, const Stream& stream, uint8_t* out);
-void extract_image(const VolumeView& source, double slope, double intercept, const Int3& origin, const Int3& shape,
-                   const Stream& stream, float* out);
-void recut(const Box& source_box, const uint8_t* source, const Box& box, const Stream& stream, uint8_t* out);
-void subsample(const uint8_t* source, const Int3& shape, const Int3& stride, const Stream& stream, uint8_t* out);
 MaskSummary summarise(const MaskView& mask, const Stream& stream);
 void count_in_rows(const float* values, const Int3& shape, float low, float high, const Stream& stream,
                    int64_t* counts);
@@ -59,8 +41,5 @@ std::array<float, 2> extremes(const float* values, int64_t n, const Stream& stre
 std::array<int64_t, 3> image_moments(const float* image_hu, const uint8_t* keep, int64_t n, const Stream& stream);
 void label_counts(const VolumeView& labelmap, const Box& box, const uint8_t* mask, const Stream& stream,
                   int64_t* counts);
-
-// Writes a box into a uint8 volume on a CUDA device.
-void paste(const VolumeView& volume, const Box& box, const uint8_t* values, const Stream& stream);
 
 }  // namespace segae

@@ -6,6 +6,7 @@
 
 #include <optional>
 
+#include "box/move.h"
 #include "cuda/device_array.h"
 #include "cuda/device_memory.h"
 #include "distance/distance.h"

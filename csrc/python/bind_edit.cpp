@@ -3,6 +3,7 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include "box/move.h"
 #include "distance/distance.h"
 #include "edit/blur.h"
 #include "edit/grow.h"

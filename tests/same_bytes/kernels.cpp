@@ -12,6 +12,7 @@
 #include "edit/grow.h"
 #include "edit/levels.h"
 #include "edit/slices.h"
+#include "box/move.h"
 #include "edit/survey.h"
 #include "edit/warp.h"
 

@@ -14,6 +14,9 @@ from segae.gaps import missing_slices
 from segae.label_scan import LabelScan
 from segae.recipe import ChannelSpec, MarginCrop, PaperCrop, Recipe
 
+# The end of a mask: so many of its slices, or so many mm of them, whichever is more.
+_LEAST_END_SLICES, _END_MM = 3, 15.0
+
 Int64 = npt.NDArray[np.int64]
 Float64 = npt.NDArray[np.float64]
 
@@ -74,7 +77,7 @@ def plan_slices(
     inside = _place(np.flatnonzero(area), recipe)
     window = np.array([scan.box[0, 1], scan.box[1, 1], scan.box[0, 2], scan.box[1, 2]])
     first, last = int(scan.box[0, 0]), int(scan.box[1, 0]) - 1
-    beyond, anchor = _beyond(first, last, len(area), recipe.beyond_mm, spacing_mm[0])
+    beyond, anchor = _beyond(area, first, last, recipe.beyond_mm, spacing_mm[0])
     wanted = np.concatenate([inside, anchor]).astype(np.int64)
     if scan.slice_boxes is not None:
         boxes = scan.slice_boxes[wanted].astype(np.float64)
@@ -102,11 +105,20 @@ def _place(filled: Int64, recipe: Recipe) -> Int64:
     return filled[((np.arange(recipe.slices) + 0.5) * n / recipe.slices).astype(np.int64)]
 
 
-def _beyond(first: int, last: int, extent: int, distances_mm: tuple[float, ...], step_mm: float) -> tuple[Int64, Int64]:
-    """Slices beyond the two ends, within the volume, and the end slice whose crop each takes."""
+def _beyond(
+    area: Int64, first: int, last: int, distances_mm: tuple[float, ...], step_mm: float
+) -> tuple[Int64, Int64]:
+    """Slices beyond the two ends, within the volume, and the slice whose crop each takes.
+
+    The crop is that of the largest of the slices at that end: the very last one may be a stray contour, around which
+    nothing of the structure would be seen.
+    """
     steps = sorted({max(1, round(distance / step_mm)) for distance in distances_mm})
-    pairs = [(first - step, first) for step in steps if first - step >= 0]
-    pairs += [(last + step, last) for step in steps if last + step < extent]
+    filled = np.flatnonzero(area)
+    some = max(_LEAST_END_SLICES, round(_END_MM / step_mm))
+    low, high = (int(end[np.argmax(area[end])]) for end in (filled[:some], filled[::-1][:some]))
+    pairs = [(first - step, low) for step in steps if first - step >= 0]
+    pairs += [(last + step, high) for step in steps if last + step < len(area)]
     return np.array([p[0] for p in pairs], np.int64), np.array([p[1] for p in pairs], np.int64)
 
 

@@ -105,6 +105,9 @@ def smooth_noise(shape: tuple[int, ...], knots: tuple[int, ...], rng: np.random.
 def _exposed(scan: LabelledScan, rng: np.random.Generator) -> npt.NDArray[np.int16]:
     """Contrast agent in some structures, the scanner's HU error, kernel and noise."""
     image = scan.image.astype(np.float32)
+    if scan.stored.step_hu > 2:  # rounded so coarsely that the steps would tell the source
+        half = np.float32(scan.stored.step_hu / 2)
+        image += (2 * rng.random(image.shape, np.float32) - 1) * half
     shift = np.zeros(max(int(scan.labelmap.max()), 0) + 1, np.float32)
     chosen = rng.random(len(shift)) < rng.uniform(0, 0.5)
     shift[chosen] = rng.normal(0, rng.uniform(5, 45), chosen.sum())
@@ -122,4 +125,6 @@ def _exposed(scan: LabelledScan, rng: np.random.Generator) -> npt.NDArray[np.int
         noise = ndimage.gaussian_filter1d(ndimage.gaussian_filter1d(noise, grain, 1, truncate=2), grain, 2, truncate=2)
         noise /= noise.std() + 1e-6
     image += noise * rng.exponential(10)
-    return np.clip(image, _AIR_HU, 3071).astype(np.int16)
+    # What was clipped stays clipped, noise and all, as in a user's scan that was windowed before.
+    low, high = max(scan.stored.low_hu, _AIR_HU), min(scan.stored.high_hu, 3071)
+    return np.clip(image, low, high).astype(np.int16)

@@ -16,11 +16,9 @@ from segae.datasets.case import MaskFile
 from segae.datasets.rows import Rows
 from segae.masks import read_labelmap
 from segae.threads import available_threads
+from segae.train.teachers import lessons
 
 log = logging.getLogger("segae.train")
-
-# Train scans that no network is fitted on: they pick checkpoints and calibrate. The last holds chest and abdomen.
-HELD_OUT = ("kbp80", "kbp82", "kbp83", "kbp84", "kbp86", "kbp87", "kbp88", "kbp89", "ts_slab")
 
 # Structures that follow from the labels of their parts.
 _UNIONS = {
@@ -31,14 +29,45 @@ _UNIONS = {
 
 
 @dataclass(frozen=True)
+class StoredValues:
+    """What the HU of a scan were clipped and rounded to before anyone here read them."""
+
+    low_hu: float = -1024.0
+    high_hu: float = 3071.0
+    step_hu: float = 1.0
+
+
+@dataclass(frozen=True)
 class Case:
-    """One row of ``cases.csv``, whose `labelmap` holds ids of structures.csv; or of another dataset, with `masks`."""
+    """One scan of a dataset, and what is known of it.
+
+    Attributes
+    ----------
+    name : str
+    use : str
+        "train", "train-unlabelled" or "dev".
+    image : Path
+    labelmap : Path or None
+        With ids of structures.csv; None where the structures lie in `masks`.
+    masks : tuple of MaskFile
+    source : str
+        Group that the scan belongs to (a hospital, a challenge); "" where nobody said.
+    hold_out : bool
+        Whether a training scan only chooses and calibrates.
+    weight : float
+        Share of the visits, relative to the other scans of its source.
+    stored : StoredValues
+    """
 
     name: str
     use: str
     image: Path
     labelmap: Path | None
     masks: tuple[MaskFile, ...] = ()
+    source: str = ""
+    hold_out: bool = False
+    weight: float = 1.0
+    stored: StoredValues = StoredValues()
 
 
 @dataclass(frozen=True)
@@ -58,6 +87,9 @@ class LabelledScan:
         Along z, y, x.
     predictions : tuple of arrays like `labelmap`
         What segmentation networks made of the scan, in the values of `labelmap`.
+    taught : frozenset of str
+        Structures whose labels another network drew: weaker than those of people.
+    stored : StoredValues
     """
 
     case: str
@@ -66,6 +98,8 @@ class LabelledScan:
     parts: dict[str, tuple[int, ...]]
     spacing_mm: tuple[float, float, float]
     predictions: tuple[npt.NDArray[Any], ...] = ()
+    taught: frozenset[str] = frozenset()
+    stored: StoredValues = StoredValues()
 
     def mask(self, name: str) -> npt.NDArray[np.bool_]:
         """Where the structure is, [z, y, x]."""
@@ -77,7 +111,12 @@ class LabelledScan:
         parts = {_partner(name): values for name, values in self.parts.items()}
         flipped = tuple(made[:, :, ::-1] for made in self.predictions)
         return replace(
-            self, image=self.image[:, :, ::-1], labelmap=self.labelmap[:, :, ::-1], parts=parts, predictions=flipped
+            self,
+            image=self.image[:, :, ::-1],
+            labelmap=self.labelmap[:, :, ::-1],
+            parts=parts,
+            predictions=flipped,
+            taught=frozenset(map(_partner, self.taught)),
         )
 
 
@@ -106,11 +145,27 @@ def cases(data: Path, *uses: str) -> list[Case]:
     table = folder / "cases.csv"
     if not table.exists():
         return _cases_of_dataset(data, uses)
-    rows = [row for _, row in Rows(table, "data") if row.get("use") in uses]
-    return [
-        Case(row["case"], row["use"], folder / f"{row['case']}_ct.nii.gz", folder / f"{row['case']}_seg.nii.gz")
-        for row in rows
-    ]
+    return [_case_of(row, folder) for _, row in Rows(table, "data") if row.get("use") in uses]
+
+
+def _case_of(row: dict[str, str], folder: Path) -> Case:
+    """A row of ``cases.csv``; columns that it lacks mean nothing special."""
+    name = row["case"]
+    stored = StoredValues(
+        float(row.get("hu_low") or StoredValues.low_hu),
+        float(row.get("hu_high") or StoredValues.high_hu),
+        float(row.get("hu_step") or StoredValues.step_hu),
+    )
+    return Case(
+        name,
+        row["use"],
+        folder / f"{name}_ct.nii.gz",
+        folder / f"{name}_seg.nii.gz",
+        source=row.get("source") or "",
+        hold_out=row.get("hold_out") == "1",
+        weight=float(row.get("weight") or 1.0),
+        stored=stored,
+    )
 
 
 def _cases_of_dataset(data: Path, uses: tuple[str, ...]) -> list[Case]:
@@ -126,12 +181,12 @@ def _cases_of_dataset(data: Path, uses: tuple[str, ...]) -> list[Case]:
 
 
 def held_out(folder: Path) -> tuple[str, ...]:
-    """Training cases that only calibrate and measure: those of the shipped model, or every tenth of other data."""
-    names = [case.name for case in cases(folder, "train")]
-    return tuple(name for name in names if name in HELD_OUT) or tuple(names[9::10])
+    """Training cases that only calibrate and measure: those marked so, or every tenth where none is."""
+    training = cases(folder, "train")
+    return tuple(case.name for case in training if case.hold_out) or tuple(case.name for case in training)[9::10]
 
 
-def load(case: Case, predictions: Path | None = None) -> LabelledScan:
+def load(case: Case, predictions: Path | None = None, *, teachers: bool = False) -> LabelledScan:
     """Read a case whole into memory, with the structures that its labelmap implies added.
 
     Parameters
@@ -139,16 +194,44 @@ def load(case: Case, predictions: Path | None = None) -> LabelledScan:
     case : Case
     predictions : Path, optional
         Folder with ``CASE_pred_*.nii.gz``, what networks made of the scan.
+    teachers : bool
+        Whether to add labels that another network drew where people drew none, as far as they can be trusted
+        (`segae.train.teachers`). Where people drew some, that network's masks count as predictions. For training
+        only: evaluation reads people's labels alone.
     """
     image = volume.load(case.image, "image")
     hu = np.ascontiguousarray(image.array * image.slope + image.intercept if image.slope != 1 else image.array)
-    labels, parts = _layered(case) if case.labelmap is None else _labelled(case.image, case.labelmap)
+    labels, parts = _labels_of_case(case, hu.shape)
+    files = sorted(predictions.glob(f"{case.name}_pred_*.nii.gz")) if predictions is not None else []
+    made = [np.ascontiguousarray(labels_of(case.image, file)) for file in files]
+    taught: frozenset[str] = frozenset()
+    if teachers and (found := lessons(case)) is not None:
+        file, trusted = found
+        drawn = np.ascontiguousarray(labels_of(case.image, file))
+        if parts:
+            made.append(drawn)
+        for name in sorted(trusted - parts.keys()):
+            value = structures.get(name).id
+            new = (drawn == value) & (labels == 0)
+            if new.any():
+                labels[new] = value
+                parts[name] = (value,)
+                taught |= {name}
     for name, members in _UNIONS.items():
         if name not in parts and all(member in parts for member in members):
             parts[name] = tuple(value for member in members for value in parts[member])
-    files = sorted(predictions.glob(f"{case.name}_pred_*.nii.gz")) if predictions is not None else []
-    made = tuple(np.ascontiguousarray(labels_of(case.image, file)) for file in files)
-    return LabelledScan(case.name, np.asarray(hu, np.int16), labels, parts, image.spacing_mm, made)
+    return LabelledScan(
+        case.name, np.asarray(hu, np.int16), labels, parts, image.spacing_mm, tuple(made), taught, case.stored
+    )
+
+
+def _labels_of_case(case: Case, shape: tuple[int, ...]) -> tuple[npt.NDArray[Any], dict[str, tuple[int, ...]]]:
+    """Labels that people drew, and the values of each structure; nothing where they drew none."""
+    if case.labelmap is None:
+        return _layered(case)
+    if case.use == "train-unlabelled":
+        return np.zeros(shape, np.uint8), {}
+    return _labelled(case.image, case.labelmap)
 
 
 def _labelled(image: Path, labelmap: Path) -> tuple[npt.NDArray[Any], dict[str, tuple[int, ...]]]:

@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from segae.train import data, feed
-from segae.train.data import HELD_OUT
 from segae.train.losses import Targets, dice_of, judge_loss
 from segae.train.network import Judge, Judgement, Widths
 from segae.train.restore import normalise, restore
@@ -60,7 +59,7 @@ class Settings:
     seed: int = 0
     ring: int = 48
     average: float = 0.998
-    leave_out: tuple[str, ...] = HELD_OUT
+    leave_out: tuple[str, ...] = ()
     shares: dict[str, float] = field(default_factory=dict)
     paper_losses: bool = False
 
@@ -126,16 +125,17 @@ def fit(
     return work / CHECKPOINT
 
 
-def held_out_samples(folder: Path, leave_out: tuple[str, ...], each: int = 100) -> dict[str, Samples]:
-    """Samples of unchanged left-out scans, head-neck and body apart, the same in every run."""
+def held_out_samples(folder: Path, leave_out: tuple[str, ...], each: int = 600) -> dict[str, Samples]:
+    """Samples of unchanged left-out scans by source, about `each` of every source, the same in every run."""
     chosen = [case for case in data.cases(folder, "train") if case.name in leave_out]
-    groups: dict[str, list[Samples]] = {}
+    sources: dict[str, list[data.Case]] = {}
     for case in chosen:
-        rng = np.random.default_rng([7, *case.name.encode()])
-        many = each if case.name.startswith("kbp") else 6 * each
-        samples = Visit(data.load(case), rng).draw(many)
-        groups.setdefault("head-neck" if case.name.startswith("kbp") else case.name, []).append(samples)
-    return {name: Samples.join(parts) for name, parts in groups.items()}
+        sources.setdefault(case.source or "held out", []).append(case)
+    return {name: Samples.join([_samples(case, -(-each // len(mine))) for case in mine]) for name, mine in sources.items()}
+
+
+def _samples(case: data.Case, count: int) -> Samples:
+    return Visit(data.load(case), np.random.default_rng([7, *case.name.encode()])).draw(count)
 
 
 class JudgeRun(Run[Judge]):

@@ -30,6 +30,8 @@ log = logging.getLogger("segae.train")
 Network = TypeVar("Network", bound=nn.Module)
 # Batches that measure the normalisation of the averaged weights.
 _SETTLING = 48
+# Share of the samples that are clipped to a narrow window, and between which HU its two ends are drawn.
+_WINDOWED_SHARE, _WINDOW_ENDS_HU = 0.25, ((-300.0, -100.0), (200.0, 500.0))
 
 
 class Schedule(Protocol):
@@ -206,7 +208,10 @@ class Run(ABC, Generic[Network]):
 
 
 class Jitter:
-    """Brightness, contrast and grain of each sample's image channels anew, so that a sample seen twice differs.
+    """Brightness, contrast, grain and HU window of each sample's image channels, drawn anew for every batch.
+
+    A share of the samples is clipped to a narrow window first, as many archives clip their scans: no channel then shows
+    air or bone.
 
     Normal numbers are dear: one field of grain is drawn once, and turned and shared out anew for every batch.
     """
@@ -216,11 +221,14 @@ class Jitter:
         grain = torch.randn(batch, len(recipe.channels), *recipe.size_px) * image
         self._image = image.to(device)
         self._grain = grain.to(device, memory_format=torch.channels_last)
+        windows = torch.tensor([channel.window_hu for channel in recipe.channels], device=device)
+        self._low_hu, self._range_hu = windows[:, 0], windows[:, 1] - windows[:, 0]
 
     def __call__(self, slices: Tensor) -> Tensor:
         """Changed copy of slices [n, c, h, w], n at most the batch."""
         n, _, height, width = slices.shape
         device = slices.device
+        slices = self._clipped(slices)
         gain = 1 + 0.08 * torch.randn(n, 1, 1, 1, device=device) * self._image
         bias = 0.03 * torch.randn(n, len(self._image), 1, 1, device=device) * self._image + 0.5 * (1 - gain)
         top, left = (
@@ -230,6 +238,15 @@ class Jitter:
         # The mask's channels are left alone: gain 1, bias and grain 0, and they are within [0, 1] already.
         strength = 0.02 * torch.rand(n, 1, 1, 1, device=device)
         return torch.addcmul(slices * gain + bias, grain, strength).clamp_(0, 1)
+
+    def _clipped(self, slices: Tensor) -> Tensor:
+        """Some of the samples clipped to a narrow HU window."""
+        n, device = len(slices), slices.device
+        chosen = (torch.rand(n, 1, device=device) < _WINDOWED_SHARE) & (self._image.flatten() > 0)
+        low, high = (least + (most - least) * torch.rand(n, 1, device=device) for least, most in _WINDOW_ENDS_HU)
+        floor, ceiling = ((end - self._low_hu) / self._range_hu for end in (low, high))
+        floor, ceiling = torch.where(chosen, floor, 0.0), torch.where(chosen, ceiling, 1.0)
+        return slices.clamp(floor[:, :, None, None].clamp(0, 1), ceiling[:, :, None, None].clamp(0, 1))
 
 
 def log_to(file: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -15,6 +15,7 @@ from segae.train import data
 from segae.train.augment import augmented
 from segae.train.data import LabelledScan
 from segae.train.synthesis import RECIPE, STRUCTURES, Samples, Visit
+from segae.train.teachers import lessons
 
 Draw = Callable[[np.random.Generator], LabelledScan]
 
@@ -81,15 +82,17 @@ class Mixture:
 
     def structures(self) -> set[str]:
         """Names of which samples are drawn."""
-        seen = {name for case in training_cases(self.folder, self.leave_out) for name in data.load(case).parts}
+        cases = training_cases(self.folder, self.leave_out)
+        seen = {name for case in cases for name in data.load(case, teachers=True).parts}
         for name, share in self.shares.items():
             if share > 0:
                 seen |= self.more[name].structures()
         return seen & set(STRUCTURES)
 
     def _labelled(self) -> Draw:
-        scans = [data.load(case, self.predictions) for case in training_cases(self.folder, self.leave_out)]
-        return augmenting(scans, np.array([_weight(scan) for scan in scans]))
+        cases = training_cases(self.folder, self.leave_out)
+        scans = [data.load(case, self.predictions, teachers=True) for case in cases]
+        return augmenting(scans, visit_shares(cases, scans))
 
 
 def augmenting(scans: list[LabelledScan], weight: npt.NDArray[np.float64] | None = None) -> Draw:
@@ -103,10 +106,24 @@ def augmenting(scans: list[LabelledScan], weight: npt.NDArray[np.float64] | None
 
 
 def training_cases(folder: Path, leave_out: tuple[str, ...]) -> list[data.Case]:
-    """Labelled cases that may be trained on."""
-    return [case for case in data.cases(folder, "train") if case.name not in leave_out]
+    """Cases that may be trained on: labelled ones, and those that a network labelled well enough."""
+    taught = [case for case in data.cases(folder, "train-unlabelled") if (found := lessons(case)) and found[1]]
+    return [case for case in (*data.cases(folder, "train"), *taught) if case.name not in leave_out]
 
 
-def _weight(scan: LabelledScan) -> float:
-    """Clinical head-neck scans are many and alike; together they get about a third of the samples."""
-    return 0.6 if scan.case.startswith("kbp") else 2 * float(len(scan.parts)) ** 0.5
+def visit_shares(cases: Sequence[data.Case], scans: Sequence[LabelledScan]) -> npt.NDArray[np.float64]:
+    """Shares [n] of the visits.
+
+    A source weighs the square root of its labels (weight times structures, summed over its scans), so that many scans
+    of one kind do not drown the others; within a source, the square root of a scan's structures counts. Structures
+    that a network drew count half.
+    """
+    worth = np.array([len(scan.parts) - 0.5 * len(scan.taught) for scan in scans], np.float64)
+    weight = np.array([case.weight for case in cases])
+    source = np.array([case.source for case in cases])
+    shares = np.zeros(len(cases))
+    for name in dict.fromkeys(source.tolist()):
+        mine = source == name
+        within = (weight * np.sqrt(worth))[mine]
+        shares[mine] = np.sqrt((weight * worth)[mine].sum()) * within / max(within.sum(), 1e-9)
+    return shares / shares.sum()

@@ -50,12 +50,14 @@ NAMELESS = len(STRUCTURES)
 # Kinds of spoiled masks and their shares. "engine" is one of the many errors of `segae.perturb`, for masks that are
 # small enough to be spoiled in passing; "network" is what a segmentation network made of the scan, where there is any.
 SHARES = {
-    "untouched": 0.09, "erode": 0.08, "dilate": 0.08, "jitter": 0.06, "elastic": 0.06, "shift": 0.06, "scale": 0.03,
-    "cut": 0.04, "truncate": 0.11, "islands": 0.03, "holes": 0.03, "merge": 0.03, "swap": 0.07, "mirror": 0.02,
-    "astray": 0.02, "engine": 0.24, "network": 0.10,
+    "untouched": 0.11, "erode": 0.07, "dilate": 0.07, "jitter": 0.05, "elastic": 0.05, "shift": 0.06, "scale": 0.03,
+    "cut": 0.04, "truncate": 0.12, "islands": 0.03, "holes": 0.03, "merge": 0.03, "swap": 0.12, "mirror": 0.02,
+    "astray": 0.02, "engine": 0.20, "network": 0.10,
 }  # fmt: skip
 KINDS = tuple(SHARES)
 _ENGINE_VOXELS = 500_000
+# Of structures that a network labelled, against 1 of those that people labelled.
+_TAUGHT_SHARE = 0.5
 # Slices that are taken of one spoiled mask: inside, and beyond its ends.
 _INSIDE, _BEYOND = 6, 2
 
@@ -111,15 +113,17 @@ class Visit:
         self._targets: dict[str, Target] = {}
         self._boxes = structure_boxes(self.scan)
         self.names = sorted(self._boxes)
+        worth = np.array([_TAUGHT_SHARE if name in scan.taught else 1.0 for name in self.names])
+        self._shares = worth / worth.sum() if len(worth) else worth
         # Mask and truth on the scan's grid, empty between two draws.
         self._given = np.zeros(scan.image.shape, np.uint8)
         self._truth = np.zeros(scan.image.shape, np.uint8)
 
     def draw(self, count: int) -> Samples:
-        """Draw samples, structures evenly."""
+        """Draw samples, structures evenly but for those that a network labelled."""
         rows: list[Samples] = []
         while sum(map(len, rows)) < count:
-            name = self.names[self.rng.integers(len(self.names))]
+            name = self.names[self.rng.choice(len(self.names), p=self._shares)]
             kind = KINDS[self.rng.choice(len(KINDS), p=_PROBABILITIES)]
             rows += self._draw_mask(self._target(name), kind)
         return Samples.join(rows).take(np.arange(count))
@@ -180,8 +184,8 @@ class Visit:
         return bool(made.any())
 
     def _paint_network(self, target: Target) -> bool:
-        """What a network that did not learn from this scan took for the structure."""
-        if not self.scan.predictions:
+        """What a network took for the structure; nothing where networks drew the truth, too."""
+        if not self.scan.predictions or target.name in self.scan.taught:
             return False
         predicted = self.scan.predictions[self.rng.integers(len(self.scan.predictions))]
         # A prediction far away from the structure counts too, but not the whole scan need be searched.

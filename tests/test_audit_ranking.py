@@ -79,7 +79,7 @@ def test_weak_signs_add_but_do_not_decide(name: str) -> None:
     assert ranked.index("signed") < ranked.index("plain")
 
 
-@pytest.mark.parametrize("name", ["touches_border", "untrained_structure", "non_finite"])
+@pytest.mark.parametrize("name", ["touches_border", "untrained_structure", "synthetic_only", "non_finite"])
 def test_flags_that_change_nothing(name: str) -> None:
     entries = rank([mask_row("a", dice=0.9), mask_row("b", dice=0.9, flags=flags(name))])
     assert [entry.mask.case_id for entry in entries] == ["a", "b"]

@@ -19,7 +19,7 @@ from segae import _core, flags, structures
 from segae import volume as volumes
 from segae.assessment import SlicePredictions
 from segae.masks import scan_labels
-from segae.recipe import Recipe
+from segae.recipe import ModelCard, Recipe
 from segae.slices import SlicePlan, plan_slices
 
 Array = npt.NDArray[Any]
@@ -241,6 +241,7 @@ def flags_of(
     spacing: tuple[float, float, float] = SPACING,
     truth_fraction: float = 0.0,
     trained: bool = True,
+    synthetic: bool = False,
     recipe: Recipe = DENSE_RECIPE,
 ) -> dict[str, str]:
     """Name -> detail of what the checks say, for a network that finds nothing wrong."""
@@ -248,9 +249,11 @@ def flags_of(
     ct = volumes.load(image, "image", spacing=spacing)
     scan = scan_labels(volume.array, "mask", 1)[1]
     plan = plan_slices(volume.array, scan, recipe, volume.spacing_mm, 1)
+    seen, drawn = (frozenset({structure} if yes else ()) for yes in (trained, synthetic))
+    card = ModelCard("test", recipe, (structure,), seen, {"dice": "dice"}, synthetic=drawn)
     found = flags.check(
         ct, volume, scan, plan, good_slices(plan, spacing, truth_fraction), structures.get(structure),
-        flags.probe_image(ct), trained,
+        flags.probe_image(ct), card,
     )  # fmt: skip
     assert all(flag.detail.endswith((".", "?")) for flag in found)
     details: dict[str, str] = {}
@@ -385,6 +388,13 @@ def test_outside_body(image: Array, mask: Array, engine: segae.Engine) -> None:
     away[10:20, 1:4, 1:4] = 1
     assert flags_of(image, away, "liver")["outside_body"].startswith("100 %")
     assert "outside_body" in {flag.name for flag in engine.assess(image, away, "liver", spacing=SPACING).flags}
+
+
+def test_synthetic_only(image: Array, mask: Array) -> None:
+    found = flags_of(image, mask, "liver", synthetic=True)
+    assert "liver" in found["synthetic_only"]
+    assert "untrained_structure" not in found
+    assert "synthetic_only" not in flags_of(image, mask, "liver")
 
 
 def test_untrained_structure(image: Array, mask: Array, engine: segae.Engine) -> None:

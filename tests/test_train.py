@@ -24,7 +24,7 @@ import segae.session  # noqa: E402
 import segae.slices  # noqa: E402
 from segae import structures  # noqa: E402
 from segae.cli import main  # noqa: E402
-from segae.train import data, export, fit, losses, restore, spoil, synthesis  # noqa: E402
+from segae.train import calibration, data, export, fit, losses, restore, spoil, synthesis  # noqa: E402
 from segae.train.network import Judge, Widths  # noqa: E402
 from segae.train.synthesis import RECIPE, STRUCTURES  # noqa: E402
 
@@ -241,14 +241,15 @@ def test_the_paper_s_losses_rank_and_the_judge_learns_with_them(tmp_path, monkey
 def test_curve_is_monotone():
     rng = np.random.default_rng(0)
     said = rng.random(300)
-    curve = export.monotone_curve(said, np.clip(said**2 + rng.normal(0, 0.05, 300), 0, 1))
+    curve = calibration.monotone_curve(said, np.clip(said**2 + rng.normal(0, 0.05, 300), 0, 1))
     assert (np.diff(curve.raw) >= 0).all()
     assert (np.diff(curve.dice) >= 0).all()
     assert np.interp(0.5, curve.raw, curve.dice) == pytest.approx(0.25, abs=0.06)
 
 
 def test_figures_of_known_predictions():
-    from segae.train.evaluate import Row, figures
+    from segae.train.figures import figures
+    from segae.train.judged import Row
 
     true = np.linspace(0.1, 1, 20)
     rows = [Row(f"c{i % 4}", "liver", "erode", 0, -1, 99, t, t / 2, 1, 1, 1, 1) for i, t in enumerate(true)]

@@ -15,8 +15,7 @@ from pathlib import Path
 
 import torch
 
-from segae.train import feed, fit, losses
-from segae.train.data import HELD_OUT
+from segae.train import data, feed, fit, losses
 from segae.train.fit import JudgeRun, Settings, correlation, held_out_samples
 
 
@@ -25,10 +24,11 @@ def main() -> None:
     for name in ("data", "base", "ring", "work"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=600)
-    parser.add_argument("--leave-out", nargs="*", default=HELD_OUT, help="as the run that made the ring")
+    parser.add_argument("--leave-out", nargs="*", help="as the run that made the ring")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    plain = Settings(steps=options.steps, rate=8e-4, leave_out=tuple(options.leave_out))
+    leave_out = data.held_out(options.data) if options.leave_out is None else tuple(options.leave_out)
+    plain = Settings(steps=options.steps, rate=8e-4, leave_out=leave_out)
     variants: dict[str, tuple[Settings, Callable[[], None]]] = {
         "as shipped": (plain, lambda: None),
         "the paper's losses for the slices' Dice": (replace(plain, paper_losses=True), lambda: None),

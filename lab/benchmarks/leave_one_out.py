@@ -13,7 +13,6 @@ import json
 from pathlib import Path
 
 from segae.train import data
-from segae.train.data import HELD_OUT
 from segae.train.evaluate import evaluate
 from segae.train.fit import Settings, fit
 from segae.train.ship import ship
@@ -32,14 +31,15 @@ def run_fold(fold: tuple[str, ...], options: argparse.Namespace) -> dict[str, di
         settings = Settings(
             steps=options.steps,
             rate=options.rate,
-            leave_out=(*HELD_OUT, *fold),
+            leave_out=(*data.held_out(options.data), *fold),
             shares=usual_shares(options.data),
             ring=24,
         )
         more = more_scans(options.data, work, options.atlas)
         checkpoint = fit(options.data, work, settings, threads=1, initial=options.base, more=more)
         cases = data.cases(options.data, "train")
-        ship(checkpoint, work / "model.onnx", fold[0], [c for c in cases if c.name in HELD_OUT and c.name != "ts_slab"])
+        head_neck = [c for c in cases if c.hold_out and c.source == "OpenKBP"]
+        ship(checkpoint, work / "model.onnx", fold[0], head_neck)
         evaluate(work / "model.onnx", [c for c in cases if c.name in fold], work / "figures", workers=2, threads=1)
     told: dict[str, dict[str, object]] = json.loads(figures.read_text())
     return told

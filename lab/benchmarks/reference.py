@@ -18,7 +18,7 @@ from segae import Engine
 from segae.reference.comparison import ReferenceComparison, Source
 from segae.reference.fusion import Weights, fuse, relative_overlap, weights_of
 from segae.reference.network import built_in_network
-from segae.train.evaluate import _auroc
+from segae.train.figures import auroc
 from segae_lab.reference import fuse as fitting
 from segae_lab.reference.judged import Judged, collect, read
 
@@ -68,7 +68,7 @@ def figures(rows: Sequence[Judged], say: Say) -> str:
         float(np.corrcoef(true[mixed], said[mixed])[0, 1]) if mixed.sum() > 2 else np.nan,
         float(np.abs(true - said)[mixed].mean()) if mixed.any() else np.nan,
         float(np.median(said[kind == "swap"])) if (kind == "swap").any() else np.nan,
-        _auroc(true[cut], said[cut], kind[cut] == "truncate") if cut.any() else np.nan,
+        auroc(true[cut], said[cut], kind[cut] == "truncate") if cut.any() else np.nan,
         float(said[kind == "untouched"].mean()) if (kind == "untouched").any() else np.nan,
         saved_work(true[mixed], said[mixed]),
         float(np.corrcoef(true[real], said[real])[0, 1]) if real.any() else np.nan,

@@ -1,4 +1,4 @@
-"""The laboratory's commands: ``python -m segae_lab train | rival | segment | redraw | synth | study``."""
+"""The laboratory's commands: ``python -m segae_lab train | rival | segment | redraw | masks | synth | study``."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ def main(arguments: list[str] | None = None) -> int:
     _add_rival(commands.add_parser("rival", help="train the paper's recipe, reduced, on the same samples"))
     _add_segment(commands.add_parser("segment", help="segmentation networks at several stages, and their predictions"))
     _add_redraw(commands.add_parser("redraw", help="masks that a judge itself would draw, as errors to learn from"))
+    _add_masks(commands.add_parser("masks", help="masks that the built-in reference draws, as errors to learn from"))
     _add_synth(commands.add_parser("synth", help="synthetic scans: a sheet to look at, or files"))
     study.add_parser(commands)
     chosen = parser.parse_args(arguments)
@@ -82,11 +83,11 @@ def _add_segment(parser: argparse.ArgumentParser) -> None:
 def _segment(chosen: argparse.Namespace) -> int:
     import torch
 
-    from segae.train.data import HELD_OUT
+    from segae.train.data import held_out
     from segae_lab.segmenter import Plan, run
 
     torch.set_num_threads(chosen.threads)
-    leave_out = HELD_OUT if chosen.leave_out is None else tuple(chosen.leave_out)
+    leave_out = held_out(chosen.data) if chosen.leave_out is None else tuple(chosen.leave_out)
     plan = Plan(stages=tuple(sorted(chosen.stages))) if chosen.stages else Plan()
     run(chosen.data, chosen.out, plan, leave_out, tuple(chosen.use))
     return 0
@@ -103,6 +104,19 @@ def _redraw(chosen: argparse.Namespace) -> int:
     from segae_lab.redraw import redraw_cases
 
     redraw_cases(chosen.model, chosen.data, chosen.out)
+    return 0
+
+
+def _add_masks(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data", type=Path, required=True, help="folder with cases.csv and the scans")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the masks")
+    parser.set_defaults(run=_masks)
+
+
+def _masks(chosen: argparse.Namespace) -> int:
+    from segae_lab.reference.masks import draw_masks
+
+    draw_masks(chosen.data, chosen.out)
     return 0
 
 

@@ -49,6 +49,11 @@ class SyntheticScans:
 
         return draw
 
+    @property
+    def synthetic(self) -> bool:
+        """They are computed."""
+        return True
+
     def structures(self) -> set[str]:
         """Structures that the atlas holds."""
         return set(synthetic_parts(self.atlas, self.anatomy))
@@ -72,6 +77,11 @@ class UnlabelledRegions:
     def open(self) -> Draw:
         """Return a function that draws one of the scans."""
         return augmenting(unlabelled_scans(self.folder, self.regions))
+
+    @property
+    def synthetic(self) -> bool:
+        """They are of patients."""
+        return False
 
     def structures(self) -> set[str]:
         """Structures that were outlined; nameless regions have names that no registry knows."""

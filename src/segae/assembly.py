@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from segae import flags
-from segae.assessment import Assessment, SliceScore, aggregate, calibrate
+from segae.assessment import Assessment, SliceScore, aggregate, calibrate, interval_of
 from segae.device import DeviceVolume
 from segae.errors import NotCTWarning
 from segae.expected import expected_mask
@@ -36,11 +36,10 @@ def assembled(task: Task, verdict: Verdict, card: ModelCard, probe: flags.ImageP
         slices=_slice_scores(mask, task.plan, verdict, dice_only=dice_only),
         volume_ml=task.scan.voxels * mask.voxel_ml,
         bbox=mask.source_box(task.scan.box),
-        flags=flags.check(
-            task.image, mask, task.scan, task.plan, verdict.slices, task.structure, probe, name in card.trained
-        ),
+        flags=flags.check(task.image, mask, task.scan, task.plan, verdict.slices, task.structure, probe, card),
         centroid_mm=_from_centre_mm(mask, task.scan),
         judge_dice=dice,
+        dice_interval=interval_of(dice, task.structure, card),
     )
 
 

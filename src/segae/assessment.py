@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from segae.json_value import json_value
-from segae.recipe import Calibration
+from segae.recipe import Calibration, ModelCard
 from segae.reference.comparison import ReferenceComparison
+from segae.structures import Structure
 
 Float64 = npt.NDArray[np.float64]
 
@@ -18,6 +19,9 @@ Float64 = npt.NDArray[np.float64]
 _LEAST_RECALL = 0.1
 # What a model tells of the whole mask, against what its slices add up to; chosen on held-out training scans.
 WHOLE_SHARE = 0.25
+# An interval is so many times as wide for structures that no real scan taught. No real scan shows their errors, so this
+# is an assumption.
+_SYNTHETIC_WIDENING = 1.5
 # Extrapolation of structure missed beyond the mask's first or last slice: so many times the sampled length, chosen
 # likewise.
 BEYOND_REACH = 1.5
@@ -28,9 +32,9 @@ class Flag:
     """Something that a look at the geometry shows, whatever the network says.
 
     `name` is one of: empty, touches_border, fragmented, wrong_side, implausible_volume, not_ct, truncated, gaps,
-    untrained_structure, non_finite, outside_body, orientation_assumed; or, across the structures of a scan, one of
-    `segae.anatomy`: out_of_order, wrong_level, side_swapped, situs_inversus, overlaps, missing_part, merged, misplaced.
-    `detail` is one sentence that says what was seen.
+    untrained_structure, synthetic_only, non_finite, outside_body, orientation_assumed; or, across the structures of a
+    scan, one of `segae.anatomy`: out_of_order, wrong_level, side_swapped, situs_inversus, overlaps, missing_part,
+    merged, misplaced. `detail` is one sentence that says what was seen.
     """
 
     name: str
@@ -138,7 +142,9 @@ class Assessment:
     reference : ReferenceComparison or None
         How the mask agrees with a reference, where there is one that holds the structure.
     dice_interval : (float, float) or None
-        Holds the true Dice in about 90 % of masks; narrow where judge and reference agree. None without a reference.
+        Holds the true Dice in about 90 % of masks, as measured on held-out scans; wide for structures that the judge
+        knows from synthetic scans only, narrow where judge and reference agree. None where the model file tells of no
+        errors and there is no reference.
     """
 
     structure: str
@@ -263,3 +269,14 @@ def calibrate(dice: float, structure: str, table: dict[str, Calibration]) -> flo
     """Map an aggregated Dice to the calibrated one, by the structure's own curve or the default one."""
     curve = table.get(structure) or table.get("default") or Calibration()
     return float(np.clip(np.interp(dice, curve.raw, curve.dice), 0, 1))
+
+
+def interval_of(dice: float, structure: Structure, card: ModelCard) -> tuple[float, float] | None:
+    """Interval that holds the true Dice of nine in ten masks with this calibrated one; None where the card has none."""
+    curve = card.intervals.get(structure.group) or card.intervals.get("default")
+    if curve is None:
+        return None
+    low, high = (float(np.interp(dice, curve.dice, end)) for end in (curve.low, curve.high))
+    if structure.name in card.synthetic:
+        low, high = dice - _SYNTHETIC_WIDENING * (dice - low), dice + _SYNTHETIC_WIDENING * (high - dice)
+    return max(0.0, min(low, dice)), min(1.0, max(high, dice))

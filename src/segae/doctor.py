@@ -89,6 +89,7 @@ def _device(device: str) -> Finding:
     card = session.card
     return Finding(
         f"default model on {session.device}",
-        f"{card.name}, {len(card.structures)} structures ({len(card.trained)} seen in training), "
+        f"{card.name}, {len(card.structures)} structures ({len(card.trained)} seen in training, "
+        f"{len(card.synthetic)} of them in synthetic scans only), "
         f"{session.threads} threads, run by {session.provider}",
     )

@@ -18,6 +18,7 @@ from segae.assessment import Flag, SlicePredictions
 from segae.gaps import regular_gaps
 from segae.hu_range import why_no_ct
 from segae.label_scan import LabelScan
+from segae.recipe import ModelCard
 from segae.slices import SlicePlan
 from segae.structures import Structure
 from segae.volume import Volume
@@ -95,7 +96,7 @@ def check(
     slices: SlicePredictions,
     structure: Structure,
     probe: ImageProbe,
-    trained: bool,
+    card: ModelCard,
 ) -> tuple[Flag, ...]:
     """All flags of one mask that is not empty."""
     found = [
@@ -103,7 +104,7 @@ def check(
         *_orientation_assumed(image, mask),
         *_gaps(scan, plan),
         *_non_finite(image, plan),
-        *_untrained(structure, trained),
+        *_unknown_to_model(structure, card),
         *_touches_border(scan),
         *_truncated(scan, plan, slices, mask),
         *_implausible_volume(scan, mask, structure),
@@ -156,9 +157,11 @@ def _non_finite(image: Volume, plan: SlicePlan) -> Iterator[Flag]:
         yield Flag("non_finite", f"{bad} voxels around the mask are NaN or infinite; they count as air.")
 
 
-def _untrained(structure: Structure, trained: bool) -> Iterator[Flag]:
-    if not trained:
+def _unknown_to_model(structure: Structure, card: ModelCard) -> Iterator[Flag]:
+    if structure.name not in card.trained:
         yield Flag("untrained_structure", f"The model never saw {structure.name} in training.")
+    elif structure.name in card.synthetic:
+        yield Flag("synthetic_only", f"The model saw {structure.name} in synthetic scans only: its score is a guess.")
 
 
 def _touches_border(scan: LabelScan) -> Iterator[Flag]:

@@ -149,6 +149,28 @@ class Calibration:
 
 
 @dataclass(frozen=True)
+class IntervalCurve:
+    """Where the true Dice of nine in ten masks lies, by the predicted one: piecewise linear, all in [0, 1].
+
+    Attributes
+    ----------
+    dice : tuple of float
+        Predicted Dice of the knots, rising.
+    low, high : tuple of float
+        Ends of the interval there.
+    """
+
+    dice: tuple[float, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        lengths = {len(self.dice), len(self.low), len(self.high)}
+        if not self.dice or len(lengths) != 1 or list(self.dice) != sorted(self.dice):
+            raise ValueError(f"interval {self.dice}: {self.low} to {self.high}")
+
+
+@dataclass(frozen=True)
 class ModelCard:
     """All that a model file says of itself (``metadata_props["segae"]``).
 
@@ -167,6 +189,10 @@ class ModelCard:
         slice and its surroundings tell of the mask as a whole.
     calibration : dict
         Structure name, or "default" -> Calibration.
+    synthetic : frozenset of str
+        Those of `trained` that training saw in synthetic scans only.
+    intervals : dict
+        Group of structures (`Structure.group`), or "default" -> IntervalCurve.
     training : dict
         Provenance, free form.
     """
@@ -177,6 +203,8 @@ class ModelCard:
     trained: frozenset[str]
     outputs: dict[str, str]
     calibration: dict[str, Calibration] = field(default_factory=dict)
+    synthetic: frozenset[str] = frozenset()
+    intervals: dict[str, IntervalCurve] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> str:
@@ -190,6 +218,8 @@ class ModelCard:
                 "trained": sorted(self.trained),
                 "outputs": self.outputs,
                 "calibration": {key: asdict(value) for key, value in self.calibration.items()},
+                "synthetic": sorted(self.synthetic),
+                "intervals": {key: asdict(value) for key, value in self.intervals.items()},
                 "training": self.training,
             }
         )
@@ -223,6 +253,12 @@ class ModelCard:
                 calibration={
                     key: Calibration(tuple(value["raw"]), tuple(value["dice"]))
                     for key, value in data["calibration"].items()
+                },
+                # Older files tell neither.
+                synthetic=frozenset(data.get("synthetic", ())),
+                intervals={
+                    key: IntervalCurve(tuple(value["dice"]), tuple(value["low"]), tuple(value["high"]))
+                    for key, value in data.get("intervals", {}).items()
                 },
                 training=data["training"],
             )

@@ -105,9 +105,7 @@ def _place(filled: Int64, recipe: Recipe) -> Int64:
     return filled[((np.arange(recipe.slices) + 0.5) * n / recipe.slices).astype(np.int64)]
 
 
-def _beyond(
-    area: Int64, first: int, last: int, distances_mm: tuple[float, ...], step_mm: float
-) -> tuple[Int64, Int64]:
+def _beyond(area: Int64, first: int, last: int, distances_mm: tuple[float, ...], step_mm: float) -> tuple[Int64, Int64]:
     """Slices beyond the two ends, within the volume, and the slice whose crop each takes.
 
     The crop is that of the largest of the slices at that end: the very last one may be a stray contour, around which

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from segae.train import data
-from segae.train.data import HELD_OUT, LabelledScan
+from segae.train.data import LabelledScan
 from segae_lab.sources import synthetic_parts
 from segae_lab.study.sizes import Size
 
@@ -24,6 +24,8 @@ NAMES = ("brainstem", "mandible", "parotid_left", "parotid_right", "spinal_cord"
 _AIR_HU, _BODY_HU = -1024, -400
 _SLICE_MM = 5.0
 _SYNTHETIC_VOXELS = 1_500_000
+# Source of the real scans, as cases.csv names it.
+_SOURCE = "OpenKBP"
 # Of the synthetic scans: training draws its seeds at random below 2^31.
 _FIRST_SEED = 900_000
 
@@ -63,7 +65,7 @@ class Scans:
 def study_scans(folder: Path, atlas: Path, cache: Path, size: Size) -> Scans:
     """Read the scans, or make and keep them.
 
-    The real scans of the pool are those that only the last stage of the shipped judge learned from (`HELD_OUT`): the
+    The real scans of the pool are those that only the last stage of the shipped judge learned from (held out): the
     stage before it does not rank what it knows by heart. The synthetic ones have seeds of their own. Test scans are
     real training cases: the judge never sees a mask of them here.
 
@@ -78,9 +80,9 @@ def study_scans(folder: Path, atlas: Path, cache: Path, size: Size) -> Scans:
     size : Size
     """
     cache.mkdir(parents=True, exist_ok=True)
-    cases = {case.name: case for case in data.cases(folder, "train") if case.name.startswith("kbp")}
-    pool = [name for name in cases if name in HELD_OUT]
-    test = [name for name in cases if name not in HELD_OUT]
+    cases = {case.name: case for case in data.cases(folder, "train") if case.source == _SOURCE}
+    pool = [name for name, case in cases.items() if case.hold_out]
+    test = [name for name, case in cases.items() if not case.hold_out]
     made: list[StudyScan] = []
     for name in tqdm(pool, desc="pool", unit="scan"):
         made.append(_kept(cache, name, size, partial(data.load, cases[name])))

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from segae.cli.printing import print_table
+
+if TYPE_CHECKING:
+    from segae.recipe import ModelCard
 
 
 def add_parser(commands: Any) -> None:
@@ -19,11 +22,20 @@ def add_parser(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print the structures that match."""
     from segae import structures
+    from segae.session import Session
 
     found = structures.search(options.query)
     if not found:
         near = ", ".join(structures.close_matches(options.query)) or "none"
         print(f"segae: no structure matches {options.query!r}; closest: {near}", file=sys.stderr)
         return 1
-    print_table(("name", "group", "also"), [(s.name, s.group, ", ".join(s.spellings[1:6])) for s in found])
+    card = Session("default", "cpu", 1).card
+    columns = ("name", "group", "default model saw", "also")
+    print_table(columns, [(s.name, s.group, _seen(s.name, card), ", ".join(s.spellings[1:6])) for s in found])
     return 0
+
+
+def _seen(name: str, card: ModelCard) -> str:
+    if name in card.synthetic:
+        return "synthetic scans"
+    return "real scans" if name in card.trained else "nothing"

@@ -6,15 +6,14 @@ import copy
 import json
 import warnings
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import numpy as np
 import onnx
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from segae.recipe import METADATA_KEY, Calibration, ModelCard
+from segae.recipe import METADATA_KEY, Calibration, IntervalCurve, ModelCard
 from segae.train.fit import new_judge
 from segae.train.network import Judge
 from segae.train.synthesis import RECIPE, STRUCTURES
@@ -54,7 +53,13 @@ class ShippedJudge(nn.Module):
         )
 
 
-def export(checkpoint: Path, out: Path, name: str, calibration: dict[str, Calibration] | None = None) -> ModelCard:
+def export(
+    checkpoint: Path,
+    out: Path,
+    name: str,
+    calibration: dict[str, Calibration] | None = None,
+    intervals: dict[str, IntervalCurve] | None = None,
+) -> ModelCard:
     """Write the model file of a checkpoint and return its card.
 
     Parameters
@@ -66,6 +71,8 @@ def export(checkpoint: Path, out: Path, name: str, calibration: dict[str, Calibr
         Of the model.
     calibration : dict, optional
         Structure or "default" -> curve.
+    intervals : dict, optional
+        Group of structures or "default" -> curve.
     """
     state = torch.load(checkpoint, weights_only=True)
     judge = new_judge()
@@ -78,6 +85,8 @@ def export(checkpoint: Path, out: Path, name: str, calibration: dict[str, Calibr
         trained=frozenset(state["trained"]),
         outputs={role: role for role in Verdict._fields},
         calibration=calibration or {},
+        synthetic=frozenset(state["synthetic"]),
+        intervals=intervals or {},
         training={"steps": state["step"], "samples": state["step"] * settings["batch"], "settings": settings},
     )
     write_onnx(ShippedJudge(judge).eval(), card, out)
@@ -117,27 +126,3 @@ def write_onnx(module: nn.Module, card: ModelCard, out: Path) -> None:
     entry.key, entry.value = METADATA_KEY, card.to_json()
     onnx.checker.check_model(model)
     onnx.save(model, str(out))
-
-
-def monotone_curve(said: np.ndarray[Any, Any], true: np.ndarray[Any, Any], knots: int = 5) -> Calibration:
-    """Piecewise-linear map from predicted to true Dice that always rises (pool adjacent violators over equal bins).
-
-    Parameters
-    ----------
-    said, true : float [n]
-        Aggregated and true Dice of held-out masks.
-    knots : int
-        Bins with equally many masks each.
-    """
-    order = np.argsort(said)
-    bins = zip(np.array_split(said[order], knots), np.array_split(true[order], knots), strict=True)
-    blocks: list[tuple[float, float, int]] = []  # mean prediction, mean truth, bins
-    for said_bin, true_bin in bins:
-        x, y, size = float(said_bin.mean()), float(true_bin.mean()), 1
-        while blocks and blocks[-1][1] >= y:
-            x0, y0, size0 = blocks.pop()
-            x, y = (x0 * size0 + x * size) / (size0 + size), (y0 * size0 + y * size) / (size0 + size)
-            size += size0
-        blocks.append((x, y, size))
-    # One knot a block, so that no two predictions share a calibrated value: ranks survive.
-    return Calibration((0.0, *(x for x, _, _ in blocks), 1.0), (0.0, *(y for _, y, _ in blocks), 1.0))

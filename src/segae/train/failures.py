@@ -12,7 +12,7 @@ from segae import Engine
 from segae.picture import EXPECTED, GIVEN, TRUE, Panel, draw_sheet
 from segae.train import data, protocols
 from segae.train.data import Case
-from segae.train.evaluate import Row
+from segae.train.judged import Row
 
 
 def draw_failures(engine: Engine, cases: Iterable[Case], rows: list[Row], out: Path, count: int = 8) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
@@ -111,11 +111,11 @@ def fit(
     torch.manual_seed(settings.seed)
     source = Mixture(folder, settings.leave_out, settings.shares, more or {}, predictions)
     checks = held_out_samples(folder, settings.leave_out)
-    trained = source.structures()  # before the other process starts: both would build what is missing
+    trained, synthetic = source.structures()  # before the other process starts: both would build what is missing
     ring = feed.Ring(work / "ring", settings.ring)
     producer = feed.start(ring, source, settings.seed)
     torch.set_num_threads(threads)
-    run = JudgeRun(settings, trained, torch_device(device), partial(feed.require_alive, producer), checks)
+    run = JudgeRun(settings, trained, torch_device(device), partial(feed.require_alive, producer), checks, synthetic)
     feed.wait_for(ring, min(feed.FILES_AT_ONCE, settings.ring), producer)
     if not (work / CHECKPOINT).exists() and initial is not None:
         run.begin_with_file(initial, ring)
@@ -131,7 +131,9 @@ def held_out_samples(folder: Path, leave_out: tuple[str, ...], each: int = 600) 
     sources: dict[str, list[data.Case]] = {}
     for case in chosen:
         sources.setdefault(case.source or "held out", []).append(case)
-    return {name: Samples.join([_samples(case, -(-each // len(mine))) for case in mine]) for name, mine in sources.items()}
+    return {
+        name: Samples.join([_samples(case, -(-each // len(mine))) for case in mine]) for name, mine in sources.items()
+    }
 
 
 def _samples(case: data.Case, count: int) -> Samples:
@@ -148,8 +150,9 @@ class JudgeRun(Run[Judge]):
         device: torch.device,
         watch: Callable[[], None] = lambda: None,
         checks: dict[str, Samples] | None = None,
+        synthetic: Set[str] = frozenset(),
     ) -> None:
-        super().__init__(new_judge(), settings, trained, RECIPE, device, watch)
+        super().__init__(new_judge(), settings, trained, RECIPE, device, watch, synthetic)
         self.paper_losses = settings.paper_losses
         self.checks = checks or {}
 

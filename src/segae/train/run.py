@@ -9,7 +9,7 @@ import json
 import logging
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
@@ -82,10 +82,11 @@ class Run(ABC, Generic[Network]):
         recipe: Recipe,
         device: torch.device,
         watch: Callable[[], None] = lambda: None,
+        synthetic: Set[str] = frozenset(),
     ) -> None:
         self.settings = settings
         self.watch = watch  # called now and then; raises when samples are no longer made
-        self.trained = trained
+        self.trained, self.synthetic = trained, synthetic
         self.device = device
         self.network: Network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = torch.optim.swa_utils.AveragedModel(self.network, avg_fn=self._averaged, use_buffers=True)
@@ -154,6 +155,7 @@ class Run(ABC, Generic[Network]):
             "numpy_rng": json.dumps(self.rng.bit_generator.state),
             "settings": json.dumps(asdict(self.settings)),  # type: ignore[call-overload]
             "trained": sorted(self.trained),
+            "synthetic": sorted(self.synthetic),
         }
         torch.save(state, file.with_suffix(".part"))
         file.with_suffix(".part").replace(file)

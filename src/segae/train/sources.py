@@ -29,6 +29,10 @@ class MoreScans(Protocol):
     def structures(self) -> set[str]:
         """Names of structures that its scans may hold."""
 
+    @property
+    def synthetic(self) -> bool:
+        """Whether its scans were computed, not taken of patients."""
+
 
 @dataclass(frozen=True)
 class Mixture:
@@ -80,14 +84,15 @@ class Mixture:
             yield samples.take(rng.permutation(len(samples))[: self.shard])
             visits = [*visits[self.renewed :], *(visit() for _ in range(self.renewed))]
 
-    def structures(self) -> set[str]:
-        """Names of which samples are drawn."""
+    def structures(self) -> tuple[set[str], set[str]]:
+        """Names of which samples are drawn; and those among them that synthetic scans alone show."""
         cases = training_cases(self.folder, self.leave_out)
-        seen = {name for case in cases for name in data.load(case, teachers=True).parts}
+        real = {name for case in cases for name in data.load(case, teachers=True).parts}
+        drawn: set[str] = set()
         for name, share in self.shares.items():
             if share > 0:
-                seen |= self.more[name].structures()
-        return seen & set(STRUCTURES)
+                (drawn if self.more[name].synthetic else real).update(self.more[name].structures())
+        return (real | drawn) & set(STRUCTURES), (drawn - real) & set(STRUCTURES)
 
     def _labelled(self) -> Draw:
         cases = training_cases(self.folder, self.leave_out)
@@ -121,9 +126,10 @@ def visit_shares(cases: Sequence[data.Case], scans: Sequence[LabelledScan]) -> n
     worth = np.array([len(scan.parts) - 0.5 * len(scan.taught) for scan in scans], np.float64)
     weight = np.array([case.weight for case in cases])
     source = np.array([case.source for case in cases])
-    shares = np.zeros(len(cases))
+    shares: npt.NDArray[np.float64] = np.zeros(len(cases))
     for name in dict.fromkeys(source.tolist()):
         mine = source == name
         within = (weight * np.sqrt(worth))[mine]
         shares[mine] = np.sqrt((weight * worth)[mine].sum()) * within / max(within.sum(), 1e-9)
-    return shares / shares.sum()
+    shares /= shares.sum()
+    return shares

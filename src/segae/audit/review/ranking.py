@@ -12,7 +12,7 @@ compared with the others of its structure, by a robust z-score (`suspicion`). Fl
    with an earlier model `truncated` fired on 60 % of the truncated masks but on 17 % of good ones: ln(60 / 17) = 1.26.
 4. "empty": masks of structures that are empty in many scans, mostly because the scan does not show them.
 
-`touches_border`, `untrained_structure` and `non_finite` change nothing.
+`touches_border`, `untrained_structure`, `synthetic_only` and `non_finite` change nothing.
 """
 
 from __future__ import annotations

@@ -160,10 +160,20 @@ def test_which_slices_are_looked_at() -> None:
     assert plan.area.tolist() == [0, 0, 2, 5, 7, 0, 0]
     # Cuts at 3.5, 7, 10, 12.5 inside; beyond at 0.5, 2 and as far again, 4 slices.
     assert (plan.share_mm / 2).tolist() == [2, 1.5, 3.5, 3, 2.5, 1.5, 2]
-    # Beyond the ends the crop is that of the mask's end slice: row 10, columns from 5.
+    # Beyond the ends the crop is that of the largest of the slices there: row 10, columns from 5.
     assert plan.crop[1].tolist() == plan.crop[0].tolist()
     middle = (plan.crop[:, 2] + plan.crop[:, 3]) / 2
-    assert middle[[0, 5]].tolist() == [5.5, 9.0]
+    assert middle[[0, 5]].tolist() == [9.0, 9.0]
+
+
+def test_a_stray_contour_at_the_end_does_not_narrow_the_look_beyond_it() -> None:
+    """The slices beyond an end take the crop of the largest slice of the last 15 mm, and of three slices at least."""
+    near = plan_of(column([0, 0, 9, 10, 9, 1, 0, 0]), (3.0, 1.0, 1.0), beyond_mm=(3.0,))
+    far = plan_of(column([0, 9, 1, 1, 1, 1, 1, 1, 0]), (5.0, 1.0, 1.0), beyond_mm=(5.0,))
+    assert near.index.tolist() == [1, 2, 3, 4, 5, 6]
+    assert near.crop[-1].tolist() == near.crop[2].tolist() != near.crop[4].tolist()
+    assert far.crop[-1].tolist() == far.crop[-2].tolist() != far.crop[1].tolist()
+    assert far.crop[0].tolist() == far.crop[1].tolist()
 
 
 def test_slices_beyond_the_scan_are_not_looked_at() -> None:

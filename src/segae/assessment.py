@@ -276,7 +276,6 @@ def interval_of(dice: float, structure: Structure, card: ModelCard) -> tuple[flo
     curve = card.intervals.get(structure.group) or card.intervals.get("default")
     if curve is None:
         return None
-    low, high = (float(np.interp(dice, curve.dice, end)) for end in (curve.low, curve.high))
-    if structure.name in card.synthetic:
-        low, high = dice - _SYNTHETIC_WIDENING * (dice - low), dice + _SYNTHETIC_WIDENING * (high - dice)
-    return max(0.0, min(low, dice)), min(1.0, max(high, dice))
+    times = _SYNTHETIC_WIDENING if structure.name in card.synthetic else 1.0
+    below, above = (times * float(np.interp(dice, curve.dice, far)) for far in (curve.below, curve.above))
+    return max(0.0, dice - below), min(1.0, dice + above)

@@ -150,24 +150,24 @@ class Calibration:
 
 @dataclass(frozen=True)
 class IntervalCurve:
-    """Where the true Dice of nine in ten masks lies, by the predicted one: piecewise linear, all in [0, 1].
+    """How far the true Dice of nine in ten masks lies from the predicted one, at most: piecewise linear.
 
     Attributes
     ----------
     dice : tuple of float
-        Predicted Dice of the knots, rising.
-    low, high : tuple of float
-        Ends of the interval there.
+        Predicted Dice of the knots, rising, in [0, 1].
+    below, above : tuple of float
+        Distances from there to the ends of the interval, at least 0.
     """
 
     dice: tuple[float, ...]
-    low: tuple[float, ...]
-    high: tuple[float, ...]
+    below: tuple[float, ...]
+    above: tuple[float, ...]
 
     def __post_init__(self) -> None:
-        lengths = {len(self.dice), len(self.low), len(self.high)}
+        lengths = {len(self.dice), len(self.below), len(self.above)}
         if not self.dice or len(lengths) != 1 or list(self.dice) != sorted(self.dice):
-            raise ValueError(f"interval {self.dice}: {self.low} to {self.high}")
+            raise ValueError(f"interval {self.dice}: {self.below} below, {self.above} above")
 
 
 @dataclass(frozen=True)
@@ -257,7 +257,7 @@ class ModelCard:
                 # Older files tell neither.
                 synthetic=frozenset(data.get("synthetic", ())),
                 intervals={
-                    key: IntervalCurve(tuple(value["dice"]), tuple(value["low"]), tuple(value["high"]))
+                    key: IntervalCurve(tuple(value["dice"]), tuple(value["below"]), tuple(value["above"]))
                     for key, value in data.get("intervals", {}).items()
                 },
                 training=data["training"],

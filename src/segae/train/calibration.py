@@ -78,11 +78,7 @@ def interval_curve(said: Float64, true: Float64, knots: int = 6) -> IntervalCurv
     apart = np.maximum(error / np.interp(said, middles, above), -error / np.interp(said, middles, below))
     rank = min(int(np.ceil(COVERED * (len(said) + 1))), len(said))
     times = float(np.sort(apart)[rank - 1])
-    return IntervalCurve(
-        tuple(middles),
-        tuple(float(np.clip(m - times * b, 0, 1)) for m, b in zip(middles, below, strict=True)),
-        tuple(float(np.clip(m + times * a, 0, 1)) for m, a in zip(middles, above, strict=True)),
-    )
+    return IntervalCurve(tuple(middles), tuple(times * b for b in below), tuple(times * a for a in above))
 
 
 def _columns(rows: Sequence[Row]) -> tuple[Float64, Float64]:

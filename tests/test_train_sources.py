@@ -129,8 +129,8 @@ def test_many_scans_of_one_source_do_not_drown_the_others():
     cases = [data.Case(str(n), "train", None, None, source="many" if n else "one") for n in range(10)]
     shares = sources.visit_shares(cases, [scan] * 10)
     assert shares.sum() == pytest.approx(1)
-    assert shares[0] == pytest.approx(1 / 4), "1 to the square root of 9"
-    assert np.allclose(shares[1:], 1 / 12)
+    assert shares[0] == pytest.approx(1 / (1 + 9**0.65))
+    assert np.allclose(shares[1:], (1 - shares[0]) / 9)
 
 
 def test_clipped_scans_stay_clipped():

@@ -63,8 +63,8 @@ class Schedule(Protocol):
 
 
 def rate_factor(step: int, steps: int, warm_up: int) -> float:
-    """Warm-up, plateau, and a linear fall over the last quarter: a run can be prolonged before the fall begins."""
-    fall = (steps - step) / (0.25 * steps)
+    """Warm-up, plateau, and a linear fall over the second half: a run can be prolonged before the fall begins."""
+    fall = (steps - step) / (0.5 * steps)
     return float(np.clip(min((step + 1) / warm_up, fall), 0.01, 1.0))
 
 

@@ -17,6 +17,8 @@ from segae.train.data import LabelledScan
 from segae.train.synthesis import RECIPE, STRUCTURES, Samples, Visit
 from segae.train.teachers import lessons
 
+_SOURCE_POWER = 0.65
+
 Draw = Callable[[np.random.Generator], LabelledScan]
 
 
@@ -119,7 +121,7 @@ def training_cases(folder: Path, leave_out: tuple[str, ...]) -> list[data.Case]:
 def visit_shares(cases: Sequence[data.Case], scans: Sequence[LabelledScan]) -> npt.NDArray[np.float64]:
     """Shares [n] of the visits.
 
-    A source weighs the square root of its labels (weight times structures, summed over its scans), so that many scans
+    A source weighs its labels (weight times structures, summed over its scans) to the power of 0.65, so that many scans
     of one kind do not drown the others; within a source, the square root of a scan's structures counts. Structures
     that a network drew count half.
     """
@@ -130,6 +132,6 @@ def visit_shares(cases: Sequence[data.Case], scans: Sequence[LabelledScan]) -> n
     for name in dict.fromkeys(source.tolist()):
         mine = source == name
         within = (weight * np.sqrt(worth))[mine]
-        shares[mine] = np.sqrt((weight * worth)[mine].sum()) * within / max(within.sum(), 1e-9)
+        shares[mine] = (weight * worth)[mine].sum() ** _SOURCE_POWER * within / max(within.sum(), 1e-9)
     shares /= shares.sum()
     return shares

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -11,8 +12,9 @@ import numpy as np
 from segae import _core
 from segae.perturbation.scene import Floats, Patch, Scene
 
-# Histogram bins between no error and the strongest: the Dice of two neighbours hardly differs.
-_BINS = 1 << 16
+# Histogram bins between no error and the strongest, so many that the Dice of two neighbours hardly differs: about as
+# many as the box has voxels, within these bounds. Summing up the bins is what a small mask costs most.
+_FEWEST_BINS, _MOST_BINS = 1 << 12, 1 << 16
 
 # A search ends this near to its target. Estimates from a part of the voxels may be this far off.
 _GOOD, _ESTIMATE_OFF = 0.005, 0.015
@@ -79,7 +81,8 @@ class LevelDamage:
     def nearest(self, target_dice: float) -> Outcome:
         """See `Damage`. One histogram of the levels gives the Dice of every strength."""
         mask, truth = self.scene.mask_in(self.box), self.scene.truth_in(self.box)
-        counts = _core.level_histogram(self.box, mask, self.level, truth, self.most, _BINS, self.scene.threads)
+        bins = 1 << int(np.clip(math.prod(self.box.shape), _FEWEST_BINS, _MOST_BINS)).bit_length() - 1
+        counts = _core.level_histogram(self.box, mask, self.level, truth, self.most, bins, self.scene.threads)
         flipped = counts.cumsum(axis=0)
         start = untouched(self.scene, self.box).counts
         both = start[0] + flipped[:, 1, 0] - flipped[:, 1, 1]
@@ -88,7 +91,7 @@ class LevelDamage:
         if miss.min() >= abs(dice_of(start) - target_dice):
             return self.apply(0.0)
         # Just below the bin's end: levels at the end itself belong to the next bin, and ties are wide.
-        return self.apply(_short((int(miss.argmin()) + 1) * self.most / _BINS * (1 - 1.5e-6)))
+        return self.apply(_short((int(miss.argmin()) + 1) * self.most / bins * (1 - 1.5e-6)))
 
 
 @dataclass

@@ -15,12 +15,16 @@ import pytest
 import tiny_models
 
 import segae
+from segae import volume as volumes
 from segae.cli import main
 from segae.errors import GridMismatchError, ModelFileError, ParameterError, VolumeError
+from segae.masks import scan_labels
 from segae.reference import network
+from segae.reference.builtin import BuiltInReference
 from segae.reference.comparison import ReferenceComparison
 from segae.reference.fusion import Weights, fuse, table, usual_overlap
-from segae.reference.network import ReferenceNetwork
+from segae.reference.network import ReferenceNetwork, built_in_network
+from segae.reference.opinion import SecondOpinion
 
 AFFINE = np.diag([-5.0, -5.0, 5.0, 1.0])  # arrays [x, y, z] in LPS
 SPACING = phantom.SPACING_MM
@@ -332,6 +336,22 @@ def test_weights_were_fitted_for_the_models_in_the_package() -> None:
     fitted = json.loads((Path(segae.__file__).parent / "reference" / "fusion.json").read_text())
     for key, name in (("judge", "default.onnx"), ("network", "reference.onnx")):
         assert fitted[key] == hashlib.sha256((models / name).read_bytes()).hexdigest(), name
+
+
+@pytest.mark.usefixtures("built_in")
+def test_few_masks_do_not_show_whether_the_built_in_reference_fits(
+    engine: segae.Engine, quiet_image: phantom.Array, labels: phantom.Array
+) -> None:
+    """Two comparisons are not heard where three are asked for; the judge's words stay as they are."""
+    ct = volumes.load(quiet_image, "image", spacing=SPACING)
+    mask = volumes.load(labels, "mask", spacing=SPACING)
+    scans = scan_labels(mask.array, "mask", 1)
+    told = engine.assess_labels(quiet_image, labels, phantom.LABELS, spacing=SPACING, reference=None)
+    for least, heard in ((2, True), (3, False)):
+        opinion = SecondOpinion(BuiltInReference(ct, built_in_network("cpu"), 1), least)
+        looked = [opinion.look(mask, scans[value], name) for value, name in ((1, "liver"), (2, "spleen"))]
+        found = opinion.conclude([(told[entry.structure], entry) for entry in looked])
+        assert all((entry.reference is not None) == heard for entry in found)
 
 
 def test_usual_overlap() -> None:

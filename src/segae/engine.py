@@ -246,7 +246,7 @@ class Engine:
         if result.unnamed:
             _log.info("labelmap: values without a name were left out: %s", sorted(result.unnamed))
         probes = Probes()
-        request = ReferenceRequest(reference, reference_reliability, resample_reference)
+        request = ReferenceRequest(reference, reference_reliability, resample_reference, masks_together=True)
         theirs = named if reference_names is None else named_values(reference_names)
         opinion = self._judge.opinion(request, ct, probes, theirs)
         found = weighed(opinion, tasks, self._judge.assess(tasks, error_map, probes))
@@ -304,7 +304,7 @@ class Engine:
         ct = load(image, "image", affine=affine, spacing=spacing, axes=axes)
         # The image's own grid is what bare masks lie on; without one they are told the same as the image.
         geometry: dict[str, Any] = {} if ct.affine is not None else {"spacing": spacing, "axes": axes}
-        request = ReferenceRequest(reference, reference_reliability, resample_reference)
+        request = ReferenceRequest(reference, reference_reliability, resample_reference, masks_together=True)
         together = MasksOfImage(self._judge, error_map)
         named = {} if reference_names is None else named_values(reference_names)
         together.opinion = self._judge.opinion(request, ct, together.probes, named)

@@ -44,10 +44,18 @@ class Looked:
 
 
 class SecondOpinion:
-    """Collects comparisons of one image's masks; `conclude` then weighs them, once it is known what all say."""
+    """Collects comparisons of one image's masks; `conclude` then weighs them, once it is known what all say.
 
-    def __init__(self, reference: GivenReference | BuiltInReference) -> None:
+    Parameters
+    ----------
+    reference : GivenReference or BuiltInReference
+    least_masks : int
+        Comparisons with fewer masks are not heard: nothing shows then whether the reference fits this scan.
+    """
+
+    def __init__(self, reference: GivenReference | BuiltInReference, least_masks: int = 1) -> None:
         self.reference = reference
+        self._least_masks = least_masks
         self._looked: list[Looked] = []
 
     def look(self, mask: Volume, scan: LabelScan, structure: str) -> Looked:
@@ -63,6 +71,8 @@ class SecondOpinion:
 
     def conclude(self, pairs: Sequence[tuple[Assessment, Looked]]) -> list[Assessment]:
         """Add comparisons to the judge's assessments; where the whole reference cannot be right, say so once."""
+        if sum(looked.found is not None for looked in self._looked) < self._least_masks:
+            return [assessment for assessment, _ in pairs]
         doubt = self._doubt()
         silent = sorted({looked.structure for _, looked in pairs if looked.found is None})
         if silent and isinstance(self.reference, GivenReference):

@@ -14,6 +14,8 @@ from segae.reference.network import built_in_network
 from segae.reference.opinion import SecondOpinion
 
 AUTO, BUILT_IN = "auto", "built-in"
+# So many masks of a scan must show whether the built-in reference fits it, unless it was asked for by name.
+AUTO_MASKS = 3
 
 
 @dataclass(frozen=True)
@@ -27,11 +29,14 @@ class ReferenceRequest:
         fitted, and a CT that shows enough of a body. "built-in" asks for it with any judge.
     reliability : float, mapping or None
     resample : bool
+    masks_together : bool
+        Whether masks of several structures are asked about at once; "auto" then waits for three that it can tell of.
     """
 
     reference: object
     reliability: float | Mapping[str, float] | None = None
     resample: bool = False
+    masks_together: bool = False
 
     @property
     def given(self) -> bool:
@@ -55,7 +60,8 @@ def built_in(
         return SecondOpinion(request.reference)
     if request.reference == AUTO and not (packaged_judge and is_ct and knows_scan(image)):
         return None
-    return SecondOpinion(BuiltInReference(image, built_in_network(device), threads))
+    least = AUTO_MASKS if request.reference == AUTO and request.masks_together else 1
+    return SecondOpinion(BuiltInReference(image, built_in_network(device), threads), least)
 
 
 def of_structure(

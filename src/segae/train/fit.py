@@ -26,8 +26,8 @@ from segae.train.text import embeddings, facts
 
 CHECKPOINT = "checkpoint.pt"
 _HOST = torch.device("cpu")
-# Share of batches that are shrunk while the learning rate is above a quarter of its peak: they cost less than half, and a
-# second scale does no harm.
+# Share of batches that are shrunk while the learning rate is above a quarter of its peak: they cost less than half, and
+# a second scale does no harm.
 _SMALL_SHARE, _SMALL_ABOVE = 0.65, 0.25
 _LOG_EVERY = 400
 

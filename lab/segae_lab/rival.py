@@ -138,7 +138,7 @@ def fit_rival(
     torch.manual_seed(settings.seed)
     recipe = sample_recipe(settings.side_px)
     scans = Mixture(folder, settings.leave_out, settings.shares, more or {}, predictions, recipe=recipe)
-    trained, _ = scans.structures()  # before the other process starts: both would build what is missing
+    trained, *_ = scans.survey()  # before the other process starts: both would build what is missing
     ring = feed.Ring(work / "ring", settings.files)
     source = PaperSource(scans, settings.files - len(ring.files()))
     producer = feed.start(ring, source, settings.seed, niceness=0)

@@ -18,10 +18,11 @@ from torch.nn import functional
 from segae.train import data, feed
 from segae.train.losses import Targets, dice_of, judge_loss
 from segae.train.network import Judge, Judgement, Widths
+from segae.train.passing_off import nearness, passed_off
 from segae.train.restore import normalise, restore
 from segae.train.run import Run, log_to, torch_device
 from segae.train.sources import Mixture, MoreScans
-from segae.train.synthesis import MASK_CHANNEL, RECIPE, STRUCTURES, Samples, Visit
+from segae.train.synthesis import MASK_CHANNEL, RECIPE, STRUCTURES, TRUTH_PX, Samples, Visit
 from segae.train.text import embeddings, facts
 
 CHECKPOINT = "checkpoint.pt"
@@ -111,11 +112,12 @@ def fit(
     torch.manual_seed(settings.seed)
     source = Mixture(folder, settings.leave_out, settings.shares, more or {}, predictions)
     checks = held_out_samples(folder, settings.leave_out)
-    trained, synthetic = source.structures()  # before the other process starts: both would build what is missing
+    trained, synthetic, near = source.survey()  # before the other process starts: both would build what is missing
     ring = feed.Ring(work / "ring", settings.ring)
     producer = feed.start(ring, source, settings.seed)
     torch.set_num_threads(threads)
-    run = JudgeRun(settings, trained, torch_device(device), partial(feed.require_alive, producer), checks, synthetic)
+    watch = partial(feed.require_alive, producer)
+    run = JudgeRun(settings, trained, torch_device(device), watch, checks, synthetic, near)
     feed.wait_for(ring, min(feed.FILES_AT_ONCE, settings.ring), producer)
     if not (work / CHECKPOINT).exists() and initial is not None:
         run.begin_with_file(initial, ring)
@@ -141,7 +143,10 @@ def _samples(case: data.Case, count: int) -> Samples:
 
 
 class JudgeRun(Run[Judge]):
-    """Fits the judge; `checks` are samples of held-out scans that the log tells of."""
+    """Fits the judge; `checks` are samples of held-out scans that the log tells of.
+
+    `near` is as `segae.train.passing_off.nearness` returns it; without it no mask is passed off as another's.
+    """
 
     def __init__(
         self,
@@ -151,10 +156,12 @@ class JudgeRun(Run[Judge]):
         watch: Callable[[], None] = lambda: None,
         checks: dict[str, Samples] | None = None,
         synthetic: Set[str] = frozenset(),
+        near: npt.NDArray[np.float32] | None = None,
     ) -> None:
         super().__init__(new_judge(), settings, trained, RECIPE, device, watch, synthetic)
         self.paper_losses = settings.paper_losses
         self.checks = checks or {}
+        self.near = torch.from_numpy(near if near is not None else nearness([])).to(device)
 
     def begin_with_file(self, initial: Path, ring: feed.Ring) -> None:
         """Start from a checkpoint's averaged weights, or from a model file."""
@@ -172,6 +179,7 @@ class JudgeRun(Run[Judge]):
         slices, structure, targets = tensors(samples, self.device)
         if self.rate_factor(self.step) > _SMALL_ABOVE and self.rng.random() < _SMALL_SHARE:
             slices, targets = shrunk(slices, targets)
+        structure, targets = passed_off(structure, targets, self.near)
         # Half the bits suffice for the convolutions, and are 1.6 times as fast on CPUs that have them.
         with torch.autocast(self.device.type, dtype=torch.bfloat16):
             said = self.network(self.jitter(slices), structure)
@@ -194,7 +202,7 @@ def shrunk(slices: Tensor, targets: Targets) -> tuple[Tensor, Targets]:
     """Reduce slices and their truth to two thirds of their size."""
     small = functional.interpolate(slices, scale_factor=2 / 3, mode="bilinear", antialias=True)
     truth = functional.interpolate(targets.truth, scale_factor=2 / 3, mode="bilinear", antialias=True)
-    return small, targets._replace(truth=truth.clamp(0, 1))
+    return small, targets._replace(truth=truth.clamp(0, 1), known=torch.ones_like(truth))
 
 
 def tensors(samples: Samples, device: torch.device = _HOST) -> tuple[Tensor, Tensor, Targets]:
@@ -213,6 +221,8 @@ def tensors(samples: Samples, device: torch.device = _HOST) -> tuple[Tensor, Ten
         fraction=there(samples.fraction),
         given=(given > 0).float(),
         whole=there(samples.whole),
+        known=torch.ones(len(samples), 1, TRUTH_PX, TRUTH_PX, device=device),
+        fraction_known=torch.ones(len(samples), device=device),
     )
     return slices, there(samples.structure).long(), targets
 

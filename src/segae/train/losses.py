@@ -27,6 +27,8 @@ class Targets(NamedTuple):
     fraction: Tensor
     given: Tensor  # float, 0 or 1
     whole: Tensor  # [n, 2], precision and recall of the whole mask
+    known: Tensor  # [n, 1, h / 2, w / 2], 1 where `truth` is known, else 0
+    fraction_known: Tensor  # [n], 1 where `fraction` is known, else 0
 
 
 def judge_loss(said: Judgement, true: Targets, embedding: Tensor | None = None) -> Tensor:
@@ -51,9 +53,10 @@ def judge_loss(said: Judgement, true: Targets, embedding: Tensor | None = None) 
         mine = true.given > 0
         dice = interval_mse(dice_of(said)[mine], true.dice[mine])
         dice = dice + pair_ranking(dice_of(said)[mine], true.dice[mine], embedding[mine])
-    fraction = (torch.sqrt(said.truth_fraction + EPS) - torch.sqrt(true.fraction + EPS)).square().mean()
+    fraction = (torch.sqrt(said.truth_fraction + EPS) - torch.sqrt(true.fraction + EPS)).square()
+    fraction = (fraction * true.fraction_known).mean()
     return (
-        MASK_WEIGHT * mask_loss(said.expected_logits, true.truth)
+        MASK_WEIGHT * mask_loss(said.expected_logits, true.truth, true.known)
         + SCORE_WEIGHT * (0.5 * precision + 0.5 * recall + dice + fraction)
         + WHOLE_WEIGHT * whole_loss(said, true)
     )
@@ -77,9 +80,9 @@ def harmonic(precision: Tensor, recall: Tensor) -> Tensor:
     return 2 * precision * recall / (precision + recall + EPS)
 
 
-def mask_loss(logits: Tensor, truth: Tensor) -> Tensor:
-    """Binary cross-entropy plus soft Dice, the latter where there is anything to find."""
-    entropy = functional.binary_cross_entropy_with_logits(logits, truth)
+def mask_loss(logits: Tensor, truth: Tensor, known: Tensor) -> Tensor:
+    """Binary cross-entropy where the truth is known, plus soft Dice where there is anything to find."""
+    entropy = functional.binary_cross_entropy_with_logits(logits, truth, known)
     expected = torch.sigmoid(logits)
     shared = (expected * truth).sum(dim=(1, 2, 3))
     total = expected.sum(dim=(1, 2, 3)) + truth.sum(dim=(1, 2, 3))

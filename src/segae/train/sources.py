@@ -14,6 +14,7 @@ from segae.recipe import Recipe
 from segae.train import data
 from segae.train.augment import augmented
 from segae.train.data import LabelledScan
+from segae.train.passing_off import nearness
 from segae.train.synthesis import RECIPE, STRUCTURES, Samples, Visit
 from segae.train.teachers import lessons
 
@@ -86,15 +87,23 @@ class Mixture:
             yield samples.take(rng.permutation(len(samples))[: self.shard])
             visits = [*visits[self.renewed :], *(visit() for _ in range(self.renewed))]
 
-    def structures(self) -> tuple[set[str], set[str]]:
-        """Names of which samples are drawn; and those among them that synthetic scans alone show."""
+    def survey(self) -> tuple[set[str], set[str], npt.NDArray[np.float32]]:
+        """Names of which samples are drawn; those among them that synthetic scans alone show; and `nearness`."""
         cases = training_cases(self.folder, self.leave_out)
-        real = {name for case in cases for name in data.load(case, teachers=True).parts}
+        real: set[str] = set()
+
+        def noted() -> Iterator[LabelledScan]:
+            for case in cases:
+                scan = data.load(case, teachers=True)
+                real.update(scan.parts)
+                yield scan
+
+        near = nearness(noted())
         drawn: set[str] = set()
         for name, share in self.shares.items():
             if share > 0:
                 (drawn if self.more[name].synthetic else real).update(self.more[name].structures())
-        return (real | drawn) & set(STRUCTURES), (drawn - real) & set(STRUCTURES)
+        return (real | drawn) & set(STRUCTURES), (drawn - real) & set(STRUCTURES), near
 
     def _labelled(self) -> Draw:
         cases = training_cases(self.folder, self.leave_out)

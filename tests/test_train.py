@@ -24,7 +24,7 @@ import segae.session  # noqa: E402
 import segae.slices  # noqa: E402
 from segae import structures  # noqa: E402
 from segae.cli import main  # noqa: E402
-from segae.train import calibration, data, export, fit, losses, restore, spoil, synthesis  # noqa: E402
+from segae.train import calibration, data, export, fit, losses, passing_off, restore, spoil, synthesis  # noqa: E402
 from segae.train.network import Judge, Widths  # noqa: E402
 from segae.train.synthesis import RECIPE, STRUCTURES  # noqa: E402
 
@@ -296,3 +296,53 @@ def test_evaluate_says_that_there_are_no_cases(tmp_path, capsys):
     folder = _folder(tmp_path, _scan())
     assert main(["evaluate", "default", str(folder), "-o", str(tmp_path / "out")]) == 2
     assert "--use dev" in capsys.readouterr().err
+
+
+def _targets(n: int) -> losses.Targets:
+    truth = torch.zeros(n, 1, 8, 8)
+    truth[:, :, 2:6, 2:6] = 1
+    one = torch.ones(n)
+    return losses.Targets(truth, one, one, one, one / 4, one, torch.ones(n, 2), torch.ones_like(truth), one)
+
+
+def test_structures_of_one_scan_are_named_for_each_other():
+    """Never for a part of itself, nor for what no scan shows beside it."""
+    scan = _scan()
+    scan = dataclasses.replace(scan, parts={**scan.parts, "abdominal_tissue": tuple(sum(scan.parts.values(), ()))})
+    near = passing_off.nearness([scan])
+    liver, spleen, both = (STRUCTURES.index(name) for name in ("liver", "spleen", "abdominal_tissue"))
+    assert near[liver, spleen] == near[spleen, liver] == 1
+    assert not near[both].any()
+    assert not near[:, both].any()
+    assert near.sum() == 2
+
+
+def test_a_mask_that_is_passed_off_is_wrong_as_a_whole():
+    torch.manual_seed(0)
+    near = torch.zeros(synthesis.NAMELESS + 1, synthesis.NAMELESS + 1)
+    near[3, 5] = 1.0
+    structure = torch.tensor([3] * 200 + [4] * 200 + [3] * 200)
+    given = _targets(600)._replace(precision=torch.tensor([1.0] * 400 + [0.5] * 200))
+    renamed, targets = passing_off.passed_off(structure, given, near)
+    changed = renamed != structure
+    assert 40 < changed[:200].sum() < 100
+    assert not changed[200:].any(), "no neighbour is known, or the mask is not the structure's own"
+    assert (renamed[changed] == 5).all()
+    for column in ("precision", "recall", "dice", "whole", "truth", "fraction_known"):
+        assert not getattr(targets, column)[changed].any()
+        assert torch.equal(getattr(targets, column)[~changed], getattr(given, column)[~changed])
+    assert torch.equal(targets.known[changed], given.truth[changed]), "known is where the other structure lies"
+    assert (targets.known[~changed] == 1).all()
+
+
+def test_what_is_not_known_of_the_expected_mask_costs_nothing():
+    truth = torch.zeros(2, 1, 8, 8)
+    known = torch.zeros_like(truth)
+    known[:, :, :4] = 1
+    logits = torch.full_like(truth, -20.0)
+    free = logits.clone()
+    free[:, :, 4:] = 20.0
+    wrong = logits.clone()
+    wrong[:, :, :4] = 20.0
+    assert losses.mask_loss(free, truth, known) == pytest.approx(0, abs=1e-6)
+    assert losses.mask_loss(wrong, truth, known) > 5

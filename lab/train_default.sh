@@ -15,4 +15,4 @@ python -m segae_lab masks --data "$data" --out "$work/predictions"
 cp -n "$data"/data/*_pred_*.nii.gz "$work/predictions/"
 
 python -m segae_lab train "$data" --work "$work/main" -o "$work/main.onnx" --atlas "$work/atlas.npz" \
-  --initial "$begin" --predictions "$work/predictions" --steps 16500 --rate 6e-4 --synthetic 0.35 --unlabelled 0.03
+  --initial "$begin" --predictions "$work/predictions" --steps 15000 --rate 6e-4 --synthetic 0.35 --unlabelled 0.03

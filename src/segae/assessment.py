@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -190,6 +191,13 @@ class Assessments(dict[str, Assessment]):
     def __init__(self) -> None:
         super().__init__()
         self.unnamed: dict[int, int] = {}
+
+    @staticmethod
+    def of(entries: Iterable[Assessment]) -> Assessments:
+        """Collect assessments; of several of one structure the last counts."""
+        collected = Assessments()
+        collected.update((entry.structure, entry) for entry in entries)
+        return collected
 
 
 @dataclass(frozen=True)

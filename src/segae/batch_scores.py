@@ -2,19 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from segae.assembly import warn_of
+from segae.batch import Affines, Spacing, in_type_of, load_batch, name_masks
+from segae.errors import ParameterError
 from segae.judge import Judge
-from segae.judging import Task
+from segae.judging import Task, check_places
 from segae.masks import label_of_mask, read_masks
+from segae.named_values import named_values
 from segae.structures import Structure
 from segae.threads import run_all
 from segae.volume import Volume
+
+
+def score_batch(
+    judge: Judge,
+    images: object,
+    masks: object,
+    structures: str | Sequence[str] | Mapping[int, str],
+    affine: Affines | None,
+    spacing: Spacing | None,
+    axes: str,
+    label: int | None,
+) -> Any:
+    """Read a batch, predict the Dice of its masks, and return an array of the library that the masks came in.
+
+    Parameters, result and errors are those of `Engine.score_batch`.
+    """
+    named = named_values(structures) if isinstance(structures, Mapping) else None
+    if named is not None and label is not None:
+        raise ParameterError("label: structures names the values already; drop label.")
+    pairs = load_batch(images, masks, affine, spacing, axes)
+    if named is None:
+        wanted = [[what] for what in name_masks(cast("str | Sequence[str]", structures), len(pairs))]
+    else:
+        wanted = [list(named.values())] * len(pairs)
+    check_places(pairs, judge.session.device)
+    scores = score_pairs(judge, pairs, wanted, None if named is None else list(named), label)
+    return in_type_of(scores[:, 0] if named is None else scores, masks)
 
 
 def score_pairs(

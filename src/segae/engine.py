@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, cast, overload
@@ -10,28 +9,25 @@ from typing import Any, Literal, cast, overload
 import numpy as np
 import numpy.typing as npt
 
-from segae import anatomy, flags, structures
+from segae import flags, structures
 from segae.assembly import Probes, empty, warn_of
 from segae.assessment import Assessment, Assessments
-from segae.batch import Affines, Spacing, in_type_of, load_batch, name_masks
-from segae.batch_scores import score_pairs
+from segae.batch import Affines, Spacing
+from segae.batch_scores import score_batch
 from segae.containers import pick
-from segae.device import ArrayT, DeviceVolume
+from segae.device import ArrayT
 from segae.errors import ParameterError, SegaeError
 from segae.judge import Judge
 from segae.judging import check_places
 from segae.mask_files import masks_of, names_in
-from segae.masks import read_labelmap
 from segae.named_values import named_values
 from segae.reference import resolve
 from segae.reference.builtin import BuiltInReference
 from segae.reference.given import check_not_the_mask
 from segae.reference.resolve import ReferenceRequest
 from segae.threads import thread_count
-from segae.together import MasksOfImage, weighed
+from segae.together import MasksOfImage, labels_of_image, weighed
 from segae.volume import Volume, load, load_pair
-
-_log = logging.getLogger("segae")
 
 
 class Engine:
@@ -69,7 +65,7 @@ class Engine:
     @property
     def expects_masks(self) -> bool:
         """Whether the model can show the mask that it expects (``error_map=True``)."""
-        return "expected" in self._judge.session.card.outputs
+        return self._judge.expects_masks
 
     def __repr__(self) -> str:
         return f"Engine(model={self.model!r}, device={self.device!r}, threads={self._judge.threads})"
@@ -164,7 +160,7 @@ class Engine:
             For `error_map` with a model that expects no mask, or one file as mask and reference.
         """
         what = structures.get(structure)
-        self._check_error_map(error_map)
+        self._judge.check_error_map(error_map)
         check_not_the_mask(mask, reference)
         mask, label = pick(mask, what.name, label)
         ct, volume = load_pair(image, mask, affine=affine, spacing=spacing, axes=axes)
@@ -231,31 +227,15 @@ class Engine:
                 reference_names=reference_names, reference_reliability=reference_reliability,
                 resample_reference=resample_reference,
             )  # fmt: skip
-            of_masks = Assessments()
-            of_masks.update({entry.structure: entry for entry in entries if isinstance(entry, Assessment)})
-            return of_masks
+            return Assessments.of(entry for entry in entries if isinstance(entry, Assessment))
         named = named_values(names_in(labelmap) if structures is None else structures)
-        self._check_error_map(error_map)
+        self._judge.check_error_map(error_map)
         check_not_the_mask(labelmap, reference)
         ct, volume = load_pair(image, labelmap, affine=affine, spacing=spacing, axes=axes, mask_argument="labelmap")
         check_places([(ct, volume)], self.device)
-        volume, scans = read_labelmap(volume, "labelmap", self._judge.threads)
-        tasks = [self._judge.plan(ct, volume, named[label], scan) for label, scan in scans.items() if label in named]
-        result = Assessments()
-        result.unnamed = {label: scan.voxels for label, scan in scans.items() if label not in named}
-        if result.unnamed:
-            _log.info("labelmap: values without a name were left out: %s", sorted(result.unnamed))
-        probes = Probes()
         request = ReferenceRequest(reference, reference_reliability, resample_reference, masks_together=True)
         theirs = named if reference_names is None else named_values(reference_names)
-        opinion = self._judge.opinion(request, ct, probes, theirs)
-        found = weighed(opinion, tasks, self._judge.assess(tasks, error_map, probes))
-        if not isinstance(volume.array, DeviceVolume):
-            names = {task.scan.label: task.structure.name for task in tasks}
-            scene = anatomy.Scene.of_labelmap(volume, names, self._judge.threads)
-            found = anatomy.add_findings(found, anatomy.check(scene))
-        result.update((assessment.structure, assessment) for assessment in found)
-        return result
+        return labels_of_image(self._judge, ct, volume, named, request, theirs, error_map)
 
     def assess_masks(
         self,
@@ -300,9 +280,9 @@ class Engine:
         """
         if on_error not in ("raise", "return"):
             raise ParameterError(f'on_error: expected "raise" or "return", got {on_error!r}.')
-        self._check_error_map(error_map)
+        self._judge.check_error_map(error_map)
         ct = load(image, "image", affine=affine, spacing=spacing, axes=axes)
-        # The image's own grid is what bare masks lie on; without one they are told the same as the image.
+        # Bare masks lie on the image's grid; where it has none, they are told the same as the image.
         geometry: dict[str, Any] = {} if ct.affine is not None else {"spacing": spacing, "axes": axes}
         request = ReferenceRequest(reference, reference_reliability, resample_reference, masks_together=True)
         together = MasksOfImage(self._judge, error_map)
@@ -310,16 +290,11 @@ class Engine:
         together.opinion = self._judge.opinion(request, ct, together.probes, named)
         for name, mask in masks.items() if isinstance(masks, Mapping) else masks:
             try:
-                what = structures.get(name)
-                seen, volume = load_pair(ct, mask, **geometry)
-                check_places([(seen, volume)], self.device)
-                task = self._judge.task(seen, volume, what, None)
+                together.add(name, *load_pair(ct, mask, **geometry))
             except SegaeError as error:
                 if on_error == "raise":
                     raise
                 together.refuse(error)
-            else:
-                together.add(what, task)
         return together.conclude()
 
     @overload
@@ -402,17 +377,7 @@ class Engine:
         VolumeError, GridMismatchError, ParameterError, UnknownStructureError, DeviceError
             That name the argument and the place in it.
         """
-        named = named_values(structures) if isinstance(structures, Mapping) else None
-        if named is not None and label is not None:
-            raise ParameterError("label: structures names the values already; drop label.")
-        pairs = load_batch(images, masks, affine, spacing, axes)
-        if named is None:
-            wanted = [[what] for what in name_masks(cast("str | Sequence[str]", structures), len(pairs))]
-        else:
-            wanted = [list(named.values())] * len(pairs)
-        check_places(pairs, self.device)
-        scores = score_pairs(self._judge, pairs, wanted, None if named is None else list(named), label)
-        return in_type_of(scores[:, 0] if named is None else scores, masks)
+        return score_batch(self._judge, images, masks, structures, affine, spacing, axes, label)
 
     def built_in_reference(self, image: Volume, wanted: str = "auto") -> BuiltInReference | None:
         """What the network in the package makes of an image, for several calls to share as their `reference`.
@@ -430,7 +395,3 @@ class Engine:
         """
         opinion = self._judge.built_in(ReferenceRequest(wanted), image, flags.probe_image(image))
         return None if opinion is None else cast("BuiltInReference", opinion.reference)
-
-    def _check_error_map(self, error_map: bool) -> None:
-        if error_map and not self.expects_masks:
-            raise ParameterError("error_map: this model puts out no expected mask; use error_map=False.")

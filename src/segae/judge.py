@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from segae import flags
 from segae.assembly import Probes, assembled, predicted_dice
 from segae.assessment import Assessment
+from segae.errors import ParameterError
 from segae.judging import Task, judge, plan
 from segae.label_scan import LabelScan
 from segae.masks import label_of_mask, read_mask
@@ -35,6 +36,16 @@ class Judge:
     def threads(self) -> int:
         """CPU threads for reading masks, planning and cutting."""
         return self.session.threads
+
+    @property
+    def expects_masks(self) -> bool:
+        """Whether the model can show the mask that it expects."""
+        return "expected" in self.session.card.outputs
+
+    def check_error_map(self, error_map: bool) -> None:
+        """Raise ParameterError where expected masks are asked for that the model does not put out."""
+        if error_map and not self.expects_masks:
+            raise ParameterError("error_map: this model puts out no expected mask; use error_map=False.")
 
     def task(self, image: Volume, mask: Volume, structure: Structure, label: int | None) -> Task | None:
         """Read the one structure of a mask and plan its slices; None when it is empty."""

@@ -1,20 +1,26 @@
-"""Masks of one image that come one by one: judged in groups, compared with each other and a reference at the end."""
+"""Masks of one image, of a labelmap or one by one: judged in groups, compared with each other and a reference."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import cast
 
-from segae import anatomy
+from segae import anatomy, structures
 from segae.assembly import Probes, empty, only_box
-from segae.assessment import Assessment
+from segae.assessment import Assessment, Assessments
 from segae.device import DeviceVolume
 from segae.errors import SegaeError
 from segae.judge import Judge
-from segae.judging import Task
+from segae.judging import Task, check_places
+from segae.masks import read_labelmap
 from segae.reference.opinion import Looked, SecondOpinion
+from segae.reference.resolve import ReferenceRequest
 from segae.structures import Structure
+from segae.volume import Volume
+
+_log = logging.getLogger("segae")
 
 # Slices that wait for the network together; bounds memory whatever the number of masks.
 _TOGETHER = 128
@@ -44,8 +50,17 @@ class MasksOfImage:
         """Put an error in the place of a mask that cannot be assessed."""
         self._results.append(error)
 
-    def add(self, structure: Structure, task: Task | None) -> None:
-        """Take the next mask; None stands for an empty one."""
+    def add(self, name: str, image: Volume, mask: Volume) -> None:
+        """Take the next mask, on the grid of `image`.
+
+        Raises
+        ------
+        UnknownStructureError, VolumeError, DeviceError
+            Nothing is taken then.
+        """
+        structure = structures.get(name)
+        check_places([(image, mask)], self._judge.session.device)
+        task = self._judge.task(image, mask, structure, None)
         self._results.append(empty(structure, 1))
         if task is not None:
             if not isinstance(task.mask.array, DeviceVolume):
@@ -75,6 +90,33 @@ class MasksOfImage:
             if self.opinion is not None:
                 self._looked[place] = self.opinion.look(task.mask, task.scan, task.structure.name)
         self._waiting.clear()
+
+
+def labels_of_image(
+    judge: Judge,
+    image: Volume,
+    labelmap: Volume,
+    named: Mapping[int, Structure],
+    request: ReferenceRequest,
+    reference_names: Mapping[int, Structure],
+    error_map: bool,
+) -> Assessments:
+    """Assess every value of a labelmap that has a name, each by itself, beside a reference and against the others."""
+    labelmap, scans = read_labelmap(labelmap, "labelmap", judge.threads)
+    tasks = [judge.plan(image, labelmap, named[label], scan) for label, scan in scans.items() if label in named]
+    unnamed = {label: scan.voxels for label, scan in scans.items() if label not in named}
+    if unnamed:
+        _log.info("labelmap: values without a name were left out: %s", sorted(unnamed))
+    probes = Probes()
+    opinion = judge.opinion(request, image, probes, reference_names)
+    found = weighed(opinion, tasks, judge.assess(tasks, error_map, probes))
+    if not isinstance(labelmap.array, DeviceVolume):
+        names = {task.scan.label: task.structure.name for task in tasks}
+        scene = anatomy.Scene.of_labelmap(labelmap, names, judge.threads)
+        found = anatomy.add_findings(found, anatomy.check(scene))
+    result = Assessments.of(found)
+    result.unnamed = unnamed
+    return result
 
 
 def weighed(opinion: SecondOpinion | None, tasks: Sequence[Task], found: list[Assessment]) -> list[Assessment]:

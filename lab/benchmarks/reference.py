@@ -18,6 +18,8 @@ from segae import Engine
 from segae.reference.comparison import ReferenceComparison, Source
 from segae.reference.fusion import Weights, fuse, relative_overlap, weights_of
 from segae.reference.network import built_in_network
+from segae.train.decisions import work_saved
+from segae.train.figures import BAD_DICE as BAD
 from segae.train.figures import auroc
 from segae_lab.reference import fuse as fitting
 from segae_lab.reference.judged import Judged, collect, read
@@ -70,22 +72,11 @@ def figures(rows: Sequence[Judged], say: Say) -> str:
         float(np.median(said[kind == "swap"])) if (kind == "swap").any() else np.nan,
         auroc(true[cut], said[cut], kind[cut] == "truncate") if cut.any() else np.nan,
         float(said[kind == "untouched"].mean()) if (kind == "untouched").any() else np.nan,
-        saved_work(true[mixed], said[mixed]),
+        work_saved(true[mixed] < BAD, said[mixed], float((true[mixed] < BAD).mean())),
         float(np.corrcoef(true[real], said[real])[0, 1]) if real.any() else np.nan,
         float(np.abs(true - said)[real].mean()) if real.any() else np.nan,
     ]
     return " | ".join("-" if np.isnan(value) else f"{value:.3f}" for value in cells)
-
-
-def saved_work(true: np.ndarray, said: np.ndarray, bad: float = 0.7, recall: float = 0.95) -> float:
-    """Work saved over sampling at 95 %: share of masks that need no look to find 95 of 100 bad ones, less 5 %."""
-    wrong = true < bad
-    if not wrong.any() or wrong.all():
-        return float("nan")
-    order = np.argsort(said)
-    found = np.cumsum(wrong[order])
-    looked = int(np.searchsorted(found, np.ceil(recall * wrong.sum()))) + 1
-    return 1 - looked / len(true) - (1 - recall)
 
 
 def table(rows: Sequence[Judged], source: Source, held_out: Sequence[Judged]) -> list[str]:

@@ -325,7 +325,7 @@ def test_a_mask_that_is_passed_off_is_wrong_as_a_whole():
     given = _targets(600)._replace(precision=torch.tensor([1.0] * 400 + [0.5] * 200))
     renamed, targets = passing_off.passed_off(structure, given, near)
     changed = renamed != structure
-    assert 20 < changed[:200].sum() < 60
+    assert 10 < changed[:200].sum() < 45
     assert not changed[200:].any(), "no neighbour is known, or the mask is not the structure's own"
     assert (renamed[changed] == 5).all()
     for column in ("precision", "recall", "dice", "whole", "truth", "fraction_known"):

@@ -20,7 +20,7 @@ from segae.train.losses import Targets
 from segae.train.synthesis import NAMELESS, STRUCTURES, structure_boxes
 
 # Share of the samples that can be passed off, and are.
-_SHARE = 0.2
+_SHARE = 0.12
 # Of the mask's voxels, so many must be the structure's own.
 _LEAST_PRECISION = 0.9
 # Distance of the middles at which a structure is named e times as seldom.

@@ -50,9 +50,9 @@ NAMELESS = len(STRUCTURES)
 # Kinds of spoiled masks and their shares. "engine" is one of the many errors of `segae.perturb`, for masks that are
 # small enough to be spoiled in passing; "network" is what a segmentation network made of the scan, where there is any.
 SHARES = {
-    "untouched": 0.10, "erode": 0.05, "dilate": 0.05, "jitter": 0.04, "elastic": 0.04, "shift": 0.05, "scale": 0.02,
-    "cut": 0.03, "truncate": 0.11, "islands": 0.02, "holes": 0.02, "merge": 0.03, "swap": 0.24, "mirror": 0.02,
-    "astray": 0.02, "engine": 0.14, "network": 0.08,
+    "untouched": 0.13, "erode": 0.06, "dilate": 0.06, "jitter": 0.05, "elastic": 0.05, "shift": 0.05, "scale": 0.02,
+    "cut": 0.03, "truncate": 0.12, "islands": 0.03, "holes": 0.03, "merge": 0.03, "swap": 0.14, "mirror": 0.02,
+    "astray": 0.02, "engine": 0.17, "network": 0.10,
 }  # fmt: skip
 KINDS = tuple(SHARES)
 _ENGINE_VOXELS = 500_000

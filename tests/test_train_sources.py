@@ -155,3 +155,14 @@ def test_a_quarter_of_the_samples_are_windowed():
     assert ((hu[0] >= -300) & (hu[0] <= -100))[windowed].all()
     assert ((hu[1] >= 200) & (hu[1] <= 500))[windowed].all()
     assert torch.equal(clipped[:, synthesis.MASK_CHANNEL], ramp[:, 0])
+
+
+def test_neighbours_are_passed_off_as_often_as_told():
+    for swaps in (0.0, 0.14, 0.5):
+        shares = dict(zip(synthesis.KINDS, synthesis.kind_shares(swaps), strict=True))
+        assert sum(shares.values()) == pytest.approx(1)
+        assert shares["swap"] == swaps
+        usual = synthesis.SHARES["erode"] / synthesis.SHARES["untouched"]
+        assert shares["erode"] / shares["untouched"] == pytest.approx(usual)
+    visit = synthesis.Visit(_scan(), np.random.default_rng(0), swaps=1.0)
+    assert {synthesis.KINDS[kind] for kind in visit.draw(40).kind} == {"swap"}

@@ -34,6 +34,10 @@ def add_train_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--calibrated-by", type=Path, metavar="MODEL", help="takes its calibration where no case is held out"
     )
+    command.add_argument("--swaps", type=float, help="share of masks that are a neighbour's (default: 0.14)")
+    command.add_argument(
+        "--passed-off", type=float, help="share of sound masks learned under a neighbour's name (default: 0.12)"
+    )
     add_options(command, rate=1.5e-3, samples="8 GB")
 
 
@@ -59,7 +63,9 @@ def run_train(
     from segae.train.fit import Settings, fit
     from segae.train.ship import ship
 
-    settings = Settings(steps=options.steps, batch=options.batch, shares=shares or {}, **settings_of(options))
+    names = {"swaps": options.swaps, "passed_off": options.passed_off}
+    told = {name: share for name, share in names.items() if share is not None}
+    settings = Settings(steps=options.steps, batch=options.batch, shares=shares or {}, **told, **settings_of(options))
     checkpoint = fit(options.data, options.work, settings, initial=options.initial, more=more, **means_of(options))
     cases = [case for case in data.cases(options.data, "train") if case.name in settings.leave_out]
     ship(checkpoint, options.output, options.output.stem, cases, options.calibrated_by)

@@ -18,11 +18,11 @@ from torch.nn import functional
 from segae.train import data, feed
 from segae.train.losses import Targets, dice_of, judge_loss
 from segae.train.network import Judge, Judgement, Widths
-from segae.train.passing_off import nearness, passed_off
+from segae.train.passing_off import USUAL_SHARE, nearness, passed_off
 from segae.train.restore import normalise, restore
 from segae.train.run import Run, log_to, torch_device
 from segae.train.sources import Mixture, MoreScans
-from segae.train.synthesis import MASK_CHANNEL, RECIPE, STRUCTURES, TRUTH_PX, Samples, Visit
+from segae.train.synthesis import MASK_CHANNEL, RECIPE, SHARES, STRUCTURES, TRUTH_PX, Samples, Visit
 from segae.train.text import embeddings, facts
 
 CHECKPOINT = "checkpoint.pt"
@@ -50,6 +50,10 @@ class Settings:
         Cases kept out of training, beside those of ``use=dev``.
     shares : dict
         Shares of the samples that come from scans other than the labelled ones, by their name in `more` of `fit`.
+    swaps : float
+        Share of the masks that are a neighbour's.
+    passed_off : float
+        Share of the sound masks that are given a neighbour's name while learning (`segae.train.passing_off`).
     paper_losses : bool
         Learn the slices' Dice by the paper's weighted error and ranking loss (benchmarks/ablation.py).
     """
@@ -62,6 +66,8 @@ class Settings:
     average: float = 0.998
     leave_out: tuple[str, ...] = ()
     shares: dict[str, float] = field(default_factory=dict)
+    swaps: float = SHARES["swap"]
+    passed_off: float = USUAL_SHARE
     paper_losses: bool = False
 
 
@@ -110,7 +116,7 @@ def fit(
     work.mkdir(parents=True, exist_ok=True)
     log_to(work / "fit.log")
     torch.manual_seed(settings.seed)
-    source = Mixture(folder, settings.leave_out, settings.shares, more or {}, predictions)
+    source = Mixture(folder, settings.leave_out, settings.shares, more or {}, predictions, swaps=settings.swaps)
     checks = held_out_samples(folder, settings.leave_out)
     trained, synthetic, near = source.survey()  # before the other process starts: both would build what is missing
     ring = feed.Ring(work / "ring", settings.ring)
@@ -159,7 +165,7 @@ class JudgeRun(Run[Judge]):
         near: npt.NDArray[np.float32] | None = None,
     ) -> None:
         super().__init__(new_judge(), settings, trained, RECIPE, device, watch, synthetic)
-        self.paper_losses = settings.paper_losses
+        self.paper_losses, self.passed_off = settings.paper_losses, settings.passed_off
         self.checks = checks or {}
         self.near = torch.from_numpy(near if near is not None else nearness([])).to(device)
 
@@ -179,7 +185,7 @@ class JudgeRun(Run[Judge]):
         slices, structure, targets = tensors(samples, self.device)
         if self.rate_factor(self.step) > _SMALL_ABOVE and self.rng.random() < _SMALL_SHARE:
             slices, targets = shrunk(slices, targets)
-        structure, targets = passed_off(structure, targets, self.near)
+        structure, targets = passed_off(structure, targets, self.near, self.passed_off)
         # Half the bits suffice for the convolutions, and are 1.6 times as fast on CPUs that have them.
         with torch.autocast(self.device.type, dtype=torch.bfloat16):
             said = self.network(self.jitter(slices), structure)

@@ -19,8 +19,8 @@ from segae.train.data import LabelledScan
 from segae.train.losses import Targets
 from segae.train.synthesis import NAMELESS, STRUCTURES, structure_boxes
 
-# Share of the samples that can be passed off, and are.
-_SHARE = 0.12
+# Usual share of the samples that can be passed off, and are.
+USUAL_SHARE = 0.12
 # Of the mask's voxels, so many must be the structure's own.
 _LEAST_PRECISION = 0.9
 # Distance of the middles at which a structure is named e times as seldom.
@@ -47,7 +47,7 @@ def nearness(scans: Iterable[LabelledScan]) -> npt.NDArray[np.float32]:
     return total
 
 
-def passed_off(structure: Tensor, targets: Targets, near: Tensor) -> tuple[Tensor, Targets]:
+def passed_off(structure: Tensor, targets: Targets, near: Tensor, share: float = USUAL_SHARE) -> tuple[Tensor, Targets]:
     """Give some samples of a batch another name.
 
     Parameters
@@ -56,9 +56,11 @@ def passed_off(structure: Tensor, targets: Targets, near: Tensor) -> tuple[Tenso
     targets : Targets
     near : float [structures + 1, structures + 1]
         As `nearness` returns it.
+    share : float
+        Of the samples that can be passed off.
     """
     possible = (near[structure].sum(dim=1) > 0) & (targets.given > 0) & (targets.precision >= _LEAST_PRECISION)
-    chosen = possible & (torch.rand(len(structure), device=structure.device) < _SHARE)
+    chosen = possible & (torch.rand(len(structure), device=structure.device) < share)
     if not chosen.any():
         return structure, targets
     renamed = structure.clone()

@@ -15,7 +15,7 @@ from segae.train import data
 from segae.train.augment import augmented
 from segae.train.data import LabelledScan
 from segae.train.passing_off import nearness
-from segae.train.synthesis import RECIPE, STRUCTURES, Samples, Visit
+from segae.train.synthesis import RECIPE, SHARES, STRUCTURES, Samples, Visit
 from segae.train.teachers import lessons
 
 _SOURCE_POWER = 0.65
@@ -57,6 +57,8 @@ class Mixture:
         Samples per item, mixed from `open_visits` scans, `renewed` of which are replaced per item.
     recipe : Recipe
         How samples are cut.
+    swaps : float
+        Share of the masks that are a neighbour's.
     """
 
     folder: Path
@@ -68,6 +70,7 @@ class Mixture:
     open_visits: int = 12
     renewed: int = 2
     recipe: Recipe = RECIPE
+    swaps: float = SHARES["swap"]
 
     def __call__(self, rng: np.random.Generator) -> Iterator[Samples]:
         """Yield samples without end."""
@@ -77,7 +80,7 @@ class Mixture:
 
         def visit() -> Visit:
             while True:
-                found = Visit(draws[rng.choice(len(draws), p=shares)](rng), rng, self.recipe)
+                found = Visit(draws[rng.choice(len(draws), p=shares)](rng), rng, self.recipe, self.swaps)
                 if found.names:  # warping may leave nothing that is large enough
                     return found
 

@@ -47,8 +47,9 @@ STRUCTURES = tuple(structures.names())
 # The code of regions that have no name, behind those of the structures.
 NAMELESS = len(STRUCTURES)
 
-# Kinds of spoiled masks and their shares. "engine" is one of the many errors of `segae.perturb`, for masks that are
-# small enough to be spoiled in passing; "network" is what a segmentation network made of the scan, where there is any.
+# Kinds of spoiled masks and their usual shares. "engine" is one of the many errors of `segae.perturb`, for masks that
+# are small enough to be spoiled in passing; "network" is what a segmentation network made of the scan, where there is
+# any.
 SHARES = {
     "untouched": 0.13, "erode": 0.06, "dilate": 0.06, "jitter": 0.05, "elastic": 0.05, "shift": 0.05, "scale": 0.02,
     "cut": 0.03, "truncate": 0.12, "islands": 0.03, "holes": 0.03, "merge": 0.03, "swap": 0.14, "mirror": 0.02,
@@ -104,12 +105,15 @@ class Samples:
 
 
 class Visit:
-    """A scan from which samples are drawn, cut as a recipe says."""
+    """A scan from which samples are drawn, cut as a recipe says; a share `swaps` of the masks is a neighbour's."""
 
-    def __init__(self, scan: LabelledScan, rng: np.random.Generator, recipe: Recipe = RECIPE) -> None:
+    def __init__(
+        self, scan: LabelledScan, rng: np.random.Generator, recipe: Recipe = RECIPE, swaps: float = SHARES["swap"]
+    ) -> None:
         self.scan = scan
         self.rng = rng
         self.recipe = recipe
+        self._kinds = kind_shares(swaps)
         self._targets: dict[str, Target] = {}
         self._boxes = structure_boxes(self.scan)
         self.names = sorted(self._boxes)
@@ -124,7 +128,7 @@ class Visit:
         rows: list[Samples] = []
         while sum(map(len, rows)) < count:
             name = self.names[self.rng.choice(len(self.names), p=self._shares)]
-            kind = KINDS[self.rng.choice(len(KINDS), p=_PROBABILITIES)]
+            kind = KINDS[self.rng.choice(len(KINDS), p=self._kinds)]
             rows += self._draw_mask(self._target(name), kind)
         return Samples.join(rows).take(np.arange(count))
 
@@ -217,7 +221,12 @@ class Visit:
         return self._target(near[self.rng.integers(len(near))])
 
 
-_PROBABILITIES = np.array(list(SHARES.values())) / sum(SHARES.values())
+def kind_shares(swaps: float) -> npt.NDArray[np.float64]:
+    """Shares of `KINDS`, with swaps as often as told and the others in their usual proportions."""
+    shares = np.array([0.0 if kind == "swap" else share for kind, share in SHARES.items()])
+    shares *= (1 - swaps) / shares.sum()
+    shares[KINDS.index("swap")] = swaps
+    return shares
 
 
 def _group(name: str) -> str:

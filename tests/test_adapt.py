@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 from types import SimpleNamespace
 
 import nibabel as nib
@@ -34,6 +35,7 @@ def small(tmp_path, monkeypatch):
     monkeypatch.setattr(fit, "new_judge", _judge)
     monkeypatch.setattr(export, "new_judge", _judge)
     monkeypatch.setattr(run, "_SETTLING", 2)
+    monkeypatch.setattr(fit, "islice", lambda batches, count: itertools.islice(batches, min(count, 2)))
     begun = []
 
     def start(ring, source, seed):

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segae.cli.reference import add_reference_options, reference_of
-from segae.errors import ParameterError
+from segae.cli.train import require_torch
+from segae.errors import ParameterError, SegaeError
 
 if TYPE_CHECKING:
     from segae.audit import Summary
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 _SHOWN = 10
 # Exit code of a gate that was not passed.
 _GATE = 3
+_MINUTES = {"s": 1 / 60, "m": 1.0, "h": 60.0}
 
 
 def add_parser(commands: Any) -> None:
@@ -48,6 +50,12 @@ def add_parser(commands: Any) -> None:
     )  # fmt: skip
     command.add_argument("--model", default="default", help="model file (default: the one in the package)")
     command.add_argument("--device", default="auto", help='"auto", "cpu", "cuda" or "cuda:N" (default: auto)')
+    adapting = command.add_argument_group("adaptation", "needs segae[train]; see docs/adapt.md")
+    adapting.add_argument("--adapt", action="store_true", help="fine-tune the model on the dataset, and judge it anew")
+    adapting.add_argument("--folds", type=int, default=3, help="parts of the dataset, each judged unseen (default: 3)")
+    adapting.add_argument(
+        "--adapt-time", type=minutes, default=30.0, metavar="TIME", help="of learning: 90s, 30m or 2h (default: 30m)"
+    )
     command.set_defaults(run=run)
 
 
@@ -69,7 +77,50 @@ def run(options: argparse.Namespace) -> int:
         begun = time.monotonic()
         page = write_report(options.output, budget=options.budget, device=options.device)
         _say(options, f"report: {page}, drawn in {time.monotonic() - begun:.0f} s")
-    return 0 if options.fail_below is None else _gate(options)
+    gate = 0 if options.fail_below is None else _gate(options)
+    # Last, so that nothing that goes wrong in it can cost the audit.
+    return _adapt(options) or gate if options.adapt else gate
+
+
+def _adapt(options: argparse.Namespace) -> int:
+    """Adapt and tell the worst masks; 2 where that cannot be done, with the audit left as it is."""
+    try:
+        if options.dataset is None:
+            raise ParameterError("adapt: name the dataset to learn from.")
+        if options.names is not None:
+            raise ParameterError("adapt: --names is not read by it; name files and structures as docs/audit.md says.")
+        require_torch("adapt")
+        from segae.train.adapting import adapt
+
+        found = adapt(
+            options.dataset,
+            options.output,
+            options.model,
+            folds=options.folds,
+            minutes=options.adapt_time,
+            device=options.device,
+        )
+    except (SegaeError, OSError, RuntimeError) as error:
+        print(f"segae: not adapted: {error}\nThe audit in {options.output} stands.", file=sys.stderr)
+        return 2
+    for name, count in found.kept.items():
+        _say(options, f"{name}: {count} masks look right, too few to learn from: the model as it is judged them")
+    for case, reason in found.unread.items():
+        _say(options, f"{case}: not read ({reason})")
+    _say(options, "worst masks of the adapted models (before adaptation in brackets):")
+    for mask in found.masks[:_SHOWN]:
+        _say(options, f"  {mask.case}  {mask.structure}  {mask.score:.3f} ({mask.default:.3f})")
+    _say(options, f"adapted: {options.output}/adapted.csv; model for later cases: {found.models[-1]}")
+    return 0
+
+
+def minutes(text: str) -> float:
+    """Length of time in minutes, of "90s", "30m", "2h" or plain minutes."""
+    number, unit = (text[:-1], text[-1]) if text[-1:] in _MINUTES else (text, "m")
+    try:
+        return float(number) * _MINUTES[unit]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected a time such as 90s, 30m or 2h, got {text!r}") from None
 
 
 def _gate(options: argparse.Namespace) -> int:

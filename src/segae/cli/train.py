@@ -57,7 +57,7 @@ def run_train(
     more : mapping, optional
         Scans beside the labelled ones.
     """
-    _require_torch("train")
+    require_torch("train")
     from segae.train import data
     from segae.train.evaluate import evaluate
     from segae.train.fit import Settings, fit
@@ -91,7 +91,7 @@ def _add_evaluate(command: argparse.ArgumentParser) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> int:
-    _require_torch("evaluate")
+    require_torch("evaluate")
     from segae.train import data
     from segae.train.evaluate import evaluate
 
@@ -116,7 +116,8 @@ def _evaluate(options: argparse.Namespace) -> int:
     return 0
 
 
-def _require_torch(command: str) -> None:
+def require_torch(command: str) -> None:
+    """Raise `ParameterError` that tells what to install where a command cannot train."""
     missing = [name for name in ("torch", "scipy", "tqdm") if find_spec(name) is None]
     if missing:
         raise ParameterError(f"{command} needs {', '.join(missing)}: pip install 'segae[train]'.")

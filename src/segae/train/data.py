@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,8 @@ class LabelledScan:
     taught : frozenset of str
         Structures whose labels another network drew: weaker than those of people.
     stored : StoredValues
+    worth : mapping
+        Structure -> how often it is drawn, relative to the others; names that are absent have the usual share.
     """
 
     case: str
@@ -100,6 +103,7 @@ class LabelledScan:
     predictions: tuple[npt.NDArray[Any], ...] = ()
     taught: frozenset[str] = frozenset()
     stored: StoredValues = StoredValues()
+    worth: Mapping[str, float] = field(default_factory=dict)
 
     def mask(self, name: str) -> npt.NDArray[np.bool_]:
         """Where the structure is, [z, y, x]."""
@@ -117,7 +121,23 @@ class LabelledScan:
             parts=parts,
             predictions=flipped,
             taught=frozenset(map(_partner, self.taught)),
+            worth={_partner(name): worth for name, worth in self.worth.items()},
         )
+
+    def weighed(self, worth: Mapping[str, float]) -> LabelledScan:
+        """The scan with structures of worth 0 taken out, and the others drawn as often as theirs says.
+
+        A structure that `worth` does not name is worth as much as the least of those that it is made of.
+        """
+        values = {name: set(self.parts[name]) for name in worth.keys() & self.parts.keys()}
+        given = {
+            name: worth[name]
+            if name in worth
+            else min((worth[part] for part in values if values[part] <= set(mine)), default=1.0)
+            for name, mine in self.parts.items()
+        }
+        kept = {name: mine for name, mine in self.parts.items() if given[name] > 0}
+        return replace(self, parts=kept, taught=self.taught & kept.keys(), worth={name: given[name] for name in kept})
 
 
 def _partner(name: str) -> str:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from segae.session import Session
 from segae.train import data, feed
 from segae.train.losses import Targets, dice_of, judge_loss
 from segae.train.network import Judge, Judgement, Widths
@@ -31,6 +32,8 @@ _HOST = torch.device("cpu")
 # a second scale does no harm.
 _SMALL_SHARE, _SMALL_ABOVE = 0.65, 0.25
 _LOG_EVERY = 400
+# Of runs that last minutes.
+_SAVE_EVERY = 50
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,10 @@ class Settings:
         Share of the sound masks that are given a neighbour's name while learning (`segae.train.passing_off`).
     paper_losses : bool
         Learn the slices' Dice by the paper's weighted error and ranking loss (benchmarks/ablation.py).
+    seconds : float, optional
+        Time that learning may take, over all interruptions; default: what the steps need.
+    pull : float
+        How strongly weights are drawn to those of `initial` (`segae.train.run.Run.pull`).
     """
 
     steps: int = 8000
@@ -69,6 +76,8 @@ class Settings:
     swaps: float = SHARES["swap"]
     passed_off: float = USUAL_SHARE
     paper_losses: bool = False
+    seconds: float | None = None
+    pull: float = 0.0
 
 
 def new_judge(widths: Widths | None = None) -> Judge:
@@ -92,6 +101,7 @@ def fit(
     more: Mapping[str, MoreScans] | None = None,
     predictions: Path | None = None,
     device: str = "auto",
+    worth: Mapping[str, Mapping[str, float]] | None = None,
 ) -> Path:
     """Train, or go on after a kill, and return the checkpoint.
 
@@ -112,24 +122,36 @@ def fit(
         Folder of ``CASE_pred_*.nii.gz``: masks that networks made, whose errors are learned beside the made ones.
     device : str
         As torch names it; "auto" takes a GPU where there is one.
+    worth : mapping, optional
+        How much single masks teach (`segae.train.sources.Mixture`): for masks that nobody vouches for. The log then
+        gives no figures of the cases left out.
     """
     work.mkdir(parents=True, exist_ok=True)
     log_to(work / "fit.log")
     torch.manual_seed(settings.seed)
-    source = Mixture(folder, settings.leave_out, settings.shares, more or {}, predictions, swaps=settings.swaps)
-    checks = held_out_samples(folder, settings.leave_out)
+    source = Mixture(
+        folder, settings.leave_out, settings.shares, more or {}, predictions, swaps=settings.swaps, worth=worth or {}
+    )
+    checks = held_out_samples(folder, settings.leave_out) if worth is None else {}
     trained, synthetic, near = source.survey()  # before the other process starts: both would build what is missing
+    if settings.pull and initial is not None and initial.suffix == ".onnx":
+        # What is held near the old weights is still known.
+        known = Session(initial, "cpu", 1).card
+        synthetic = (synthetic | known.synthetic) - (trained - synthetic) - (known.trained - known.synthetic)
+        trained |= known.trained
     ring = feed.Ring(work / "ring", settings.ring)
     producer = feed.start(ring, source, settings.seed)
-    torch.set_num_threads(threads)
-    watch = partial(feed.require_alive, producer)
-    run = JudgeRun(settings, trained, torch_device(device), watch, checks, synthetic, near)
-    feed.wait_for(ring, min(feed.FILES_AT_ONCE, settings.ring), producer)
-    if not (work / CHECKPOINT).exists() and initial is not None:
-        run.begin_with_file(initial, ring)
-    run.resume(work / CHECKPOINT)
-    run.train(ring, work / CHECKPOINT, _LOG_EVERY)
-    producer.terminate()
+    try:
+        torch.set_num_threads(threads)
+        watch = partial(feed.require_alive, producer)
+        run = JudgeRun(settings, trained, torch_device(device), watch, checks, synthetic, near)
+        feed.wait_for(ring, min(feed.FILES_AT_ONCE, settings.ring), producer)
+        if not (work / CHECKPOINT).exists() and initial is not None:
+            run.begin_with_file(initial, ring)
+        run.resume(work / CHECKPOINT)
+        run.train(ring, work / CHECKPOINT, _LOG_EVERY if settings.seconds is None else _SAVE_EVERY)
+    finally:
+        producer.terminate()
     return work / CHECKPOINT
 
 
@@ -166,6 +188,7 @@ class JudgeRun(Run[Judge]):
     ) -> None:
         super().__init__(new_judge(), settings, trained, RECIPE, device, watch, synthetic)
         self.paper_losses, self.passed_off = settings.paper_losses, settings.passed_off
+        self.seconds, self.pull = settings.seconds, settings.pull
         self.checks = checks or {}
         self.near = torch.from_numpy(near if near is not None else nearness([])).to(device)
 

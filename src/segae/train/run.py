@@ -62,9 +62,12 @@ class Schedule(Protocol):
         """Cases that are not learned from."""
 
 
-def rate_factor(step: int, steps: int, warm_up: int) -> float:
-    """Warm-up, plateau, and a linear fall over the second half: a run can be prolonged before the fall begins."""
-    fall = (steps - step) / (0.5 * steps)
+def rate_factor(step: int, steps: int, warm_up: int, spent: float = 0.0) -> float:
+    """Warm-up, plateau, and a linear fall over the second half: a run can be prolonged before the fall begins.
+
+    `spent` is the share of the time that has passed; the run ends with its steps or its time, whichever comes first.
+    """
+    fall = (1 - max(step / steps, spent)) / 0.5
     return float(np.clip(min((step + 1) / warm_up, fall), 0.01, 1.0))
 
 
@@ -73,6 +76,13 @@ class Run(ABC, Generic[Network]):
 
     warm_up = 200
     """Steps until the rate has reached its peak."""
+    seconds: float | None = None
+    """Time that the steps may take, over all interruptions; None for as long as they need."""
+    pull: float = 0.0
+    """How strongly weights are drawn to those that the run began with: per step, by this share times the rate.
+
+    L2-SP (Li et al., arXiv:1802.01483), kept apart from the gradient as AdamW keeps weight decay.
+    """
 
     def __init__(
         self,
@@ -95,7 +105,8 @@ class Run(ABC, Generic[Network]):
         groups = [{"params": decayed, "weight_decay": 0.02}, {"params": free, "weight_decay": 0.0}]
         self.optimiser = torch.optim.AdamW(groups, lr=settings.rate, betas=(0.9, 0.98))
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimiser, self.rate_factor)
-        self.step = 0
+        self.step, self.spent_s = 0, 0.0
+        self.anchor: dict[str, Tensor] = {}
         self.rng = np.random.default_rng(settings.seed)
         self.jitter = Jitter(settings.batch, recipe, device)
 
@@ -113,7 +124,10 @@ class Run(ABC, Generic[Network]):
 
     def rate_factor(self, step: int) -> float:
         """Learning rate of a step, as a share of the peak."""
-        return rate_factor(step, self.settings.steps, self.warm_up)
+        return rate_factor(step, self.settings.steps, self.warm_up, self._spent())
+
+    def _spent(self) -> float:
+        return 0.0 if self.seconds is None else self.spent_s / self.seconds
 
     def _averaged(self, average: Tensor, current: Tensor, count: Tensor | int) -> Tensor:
         """Exponential average that forgets its beginning: the first weights are random."""
@@ -125,9 +139,20 @@ class Run(ABC, Generic[Network]):
     def begin_with(self, weights: dict[str, Tensor]) -> None:
         """Start from weights that have learned something already."""
         self.network.load_state_dict(weights)
+        self._hold_on()
         self.average.module.load_state_dict(weights)
         # The average is as good as its beginning: it need not forget it.
         self.average.n_averaged.fill_(round(1 / (1 - self.settings.average)))
+
+    def _hold_on(self) -> None:
+        if self.pull:
+            self.anchor = {name: p.detach().clone() for name, p in self.network.named_parameters()}
+
+    @torch.no_grad()
+    def _pull_back(self) -> None:
+        share = min(self.pull * self.schedule.get_last_lr()[0], 1.0)
+        for name, parameter in self.network.named_parameters():
+            parameter.lerp_(self.anchor[name], share)
 
     def resume(self, file: Path) -> None:
         """Continue from a checkpoint, if there is one."""
@@ -139,6 +164,8 @@ class Run(ABC, Generic[Network]):
         self.average.n_averaged.fill_(state["averaged"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.schedule.last_epoch = self.step = state["step"]
+        self.spent_s = state.get("spent_s", 0.0)
+        self.anchor = state.get("anchor", {})
         torch.set_rng_state(state["torch_rng"].cpu())
         self.rng.bit_generator.state = json.loads(state["numpy_rng"])
         log.info("continued at step %d", self.step)
@@ -151,6 +178,8 @@ class Run(ABC, Generic[Network]):
             "averaged": int(self.average.n_averaged),
             "optimiser": self.optimiser.state_dict(),
             "step": self.step,
+            "spent_s": self.spent_s,
+            "anchor": self.anchor,
             "torch_rng": torch.get_rng_state(),
             "numpy_rng": json.dumps(self.rng.bit_generator.state),
             "settings": json.dumps(asdict(self.settings)),  # type: ignore[call-overload]
@@ -164,18 +193,23 @@ class Run(ABC, Generic[Network]):
         """Run to the last step, logging and saving on the way; then measure the averaged weights' normalisation."""
         self.network.train()
         started, losses = time.monotonic(), []
+        begun = started - self.spent_s
         batches = self.batches(ring)
         with tqdm(total=self.settings.steps, initial=self.step, desc="train", unit="step", mininterval=5) as bar:
-            while self.step < self.settings.steps:
+            while not self._over():
                 losses.append(self._learn(next(batches)))
+                self.spent_s = time.monotonic() - begun
                 bar.update()
-                if self.step % every == 0 or self.step == self.settings.steps:
+                if self.step % every == 0 or self._over():
                     rate = len(losses) * self.settings.batch / (time.monotonic() - started)
                     log.info("step %d loss %.4f, %.0f samples/s%s", self.step, np.mean(losses), rate, self.figures())
                     self.save(file)
                     started, losses = time.monotonic(), []
         self.settle(batches)
         self.save(file)
+
+    def _over(self) -> bool:
+        return self.step >= self.settings.steps or self._spent() >= 1
 
     def batches(self, ring: feed.Ring) -> Iterator[Samples]:
         """Batches of the ring's samples, without end."""
@@ -187,6 +221,8 @@ class Run(ABC, Generic[Network]):
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
         self.optimiser.step()
+        if self.anchor:
+            self._pull_back()
         self.schedule.step()
         self.average.update_parameters(self.network)
         self.step += 1
@@ -253,6 +289,9 @@ class Jitter:
 
 def log_to(file: Path) -> None:
     """Write the figures of a run to a file and to the terminal, whatever the program's own logging."""
+    for earlier in list(log.handlers):  # of the run before, in the same program
+        log.removeHandler(earlier)
+        earlier.close()
     for handler in (logging.FileHandler(file), logging.StreamHandler()):
         handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
         log.addHandler(handler)

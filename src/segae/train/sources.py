@@ -59,6 +59,9 @@ class Mixture:
         How samples are cut.
     swaps : float
         Share of the masks that are a neighbour's.
+    worth : mapping, optional
+        Case -> structure -> how much its mask is to teach, from 0 for nothing; structures and cases that are absent
+        teach as usual.
     """
 
     folder: Path
@@ -71,6 +74,7 @@ class Mixture:
     renewed: int = 2
     recipe: Recipe = RECIPE
     swaps: float = SHARES["swap"]
+    worth: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     def __call__(self, rng: np.random.Generator) -> Iterator[Samples]:
         """Yield samples without end."""
@@ -97,7 +101,7 @@ class Mixture:
 
         def noted() -> Iterator[LabelledScan]:
             for case in cases:
-                scan = data.load(case, teachers=True)
+                scan = self._scan(case)
                 real.update(scan.parts)
                 yield scan
 
@@ -110,8 +114,13 @@ class Mixture:
 
     def _labelled(self) -> Draw:
         cases = training_cases(self.folder, self.leave_out)
-        scans = [data.load(case, self.predictions, teachers=True) for case in cases]
-        return augmenting(scans, visit_shares(cases, scans))
+        scans = [self._scan(case, self.predictions) for case in cases]
+        filled = [i for i, scan in enumerate(scans) if scan.parts]  # nothing may be left of a scan that is weighed
+        return augmenting([scans[i] for i in filled], visit_shares(cases, scans)[filled])
+
+    def _scan(self, case: data.Case, predictions: Path | None = None) -> LabelledScan:
+        scan = data.load(case, predictions, teachers=True)
+        return scan.weighed(self.worth[case.name]) if case.name in self.worth else scan
 
 
 def augmenting(scans: list[LabelledScan], weight: npt.NDArray[np.float64] | None = None) -> Draw:

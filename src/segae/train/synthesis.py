@@ -117,7 +117,7 @@ class Visit:
         self._targets: dict[str, Target] = {}
         self._boxes = structure_boxes(self.scan)
         self.names = sorted(self._boxes)
-        worth = np.array([_TAUGHT_SHARE if name in scan.taught else 1.0 for name in self.names])
+        worth = np.array([scan.worth.get(name, _TAUGHT_SHARE if name in scan.taught else 1.0) for name in self.names])
         self._shares = worth / worth.sum() if len(worth) else worth
         # Mask and truth on the scan's grid, empty between two draws.
         self._given = np.zeros(scan.image.shape, np.uint8)

@@ -1,0 +1,222 @@
+"""Adaptation: every mask is judged by a model that did not see its case, and what goes wrong costs no audit."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+from types import SimpleNamespace
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("scipy")
+pytest.importorskip("onnx")
+
+from test_train import CPU, _judge, _scan  # noqa: E402
+
+import segae.train  # noqa: E402
+from segae.cli import main  # noqa: E402
+from segae.cli import train as cli_train  # noqa: E402
+from segae.cli.audit import minutes  # noqa: E402
+from segae.errors import ParameterError  # noqa: E402
+from segae.session import Session  # noqa: E402
+from segae.train import adapting, data, export, fit, run, synthesis  # noqa: E402
+from segae.train.adapting import Word  # noqa: E402
+
+FEW = fit.Settings(steps=2, batch=8, ring=1, pull=1.0)
+pytestmark = pytest.mark.filterwarnings("ignore::segae.NotCTWarning")  # the made-up scans have no air
+
+
+@pytest.fixture
+def small(tmp_path, monkeypatch):
+    """A small network, samples made in this process; returns a model file and the cases of every run that began."""
+    monkeypatch.setattr(fit, "new_judge", _judge)
+    monkeypatch.setattr(export, "new_judge", _judge)
+    monkeypatch.setattr(run, "_SETTLING", 2)
+    monkeypatch.setattr(fit, "islice", lambda batches, count: itertools.islice(batches, min(count, 2)))
+    begun = []
+
+    def start(ring, source, seed):
+        ring.folder.mkdir(parents=True, exist_ok=True)
+        begun.append(source)
+        source = fit.Mixture(source.folder, source.leave_out, shard=16, open_visits=2, worth=source.worth)
+        ring.put(next(source(np.random.default_rng(seed))), 0)
+        return SimpleNamespace(is_alive=lambda: True, terminate=lambda: None)
+
+    monkeypatch.setattr(fit.feed, "start", start)
+    begin = fit.JudgeRun(fit.Settings(steps=1, batch=8), {"liver", "pancreas"}, CPU)
+    with torch.no_grad():
+        for weights in begin.average.module.parameters():  # equal tensors would be one in the file
+            weights.add_(0.01 * torch.randn_like(weights))
+    begin.save(tmp_path / "checkpoint.pt")
+    export.export(tmp_path / "checkpoint.pt", tmp_path / "tiny.onnx", "tiny")
+    return SimpleNamespace(model=tmp_path / "tiny.onnx", begun=begun)
+
+
+def _dataset(folder, cases, names=("liver", "spleen")):
+    """Folders of masks, as `segae audit` reads them."""
+    scan = _scan()
+    lps = np.diag([-scan.spacing_mm[2], -scan.spacing_mm[1], scan.spacing_mm[0], 1.0])
+    for i in range(cases):
+        case = folder / f"case{i}"
+        (case / "segmentations").mkdir(parents=True)
+        nib.save(nib.Nifti1Image(scan.image.transpose(2, 1, 0), lps), case / "ct.nii.gz")
+        for name in names:
+            mask = scan.mask(name).astype(np.uint8).transpose(2, 1, 0)
+            nib.save(nib.Nifti1Image(mask, lps), case / "segmentations" / f"{name}.nii.gz")
+    return folder
+
+
+def _all_sound(monkeypatch, dice=0.9):
+    """The untrained judge's words are noise: masks are said to be sound, whatever it says."""
+    monkeypatch.setattr(
+        adapting, "_judge", lambda engine, scan: [Word(scan.case, name, dice) for name in sorted(scan.parts)]
+    )
+
+
+def test_every_mask_is_judged_by_a_model_that_did_not_see_its_case(tmp_path, small, monkeypatch):
+    _all_sound(monkeypatch)
+    folder, out = _dataset(tmp_path / "set", 5), tmp_path / "out"
+    found = segae.train.adapt(folder, out, small.model, folds=2, minutes=10, device="cpu", threads=1, settings=FEW)
+    assert len(found.masks) == 10
+    assert {mask.by for mask in found.masks} == {"adapted"}
+    assert [path.name for path in found.models] == ["fold1.onnx", "fold2.onnx", "all.onnx"]
+    left_out = [set(source.leave_out) for source in small.begun]
+    assert left_out[:2] == left_out[2:4], "two rounds over the same folds"
+    assert left_out[0] | left_out[1] == {f"case{i}" for i in range(5)}
+    assert not left_out[0] & left_out[1]
+    assert left_out[4] == set()
+    for mask in found.masks:
+        assert mask.case in left_out[mask.fold - 1]
+    card = Session(found.models[-1], "cpu", 1).card
+    assert card.trained == {"liver", "spleen", "pancreas"}, "what was known is still known"
+    rows = list(csv.DictReader((out / "adapted.csv").read_text().splitlines()))
+    assert len(rows) == 10
+    assert float(rows[0]["score"]) == pytest.approx(found.masks[0].score)
+    again = len(small.begun)
+    assert (
+        segae.train.adapt(folder, out, small.model, folds=2, minutes=10, device="cpu", threads=1, settings=FEW) == found
+    )
+    assert len(small.begun) == again, "nothing is learned twice"
+
+
+def test_a_killed_adaptation_goes_on(tmp_path, small, monkeypatch):
+    _all_sound(monkeypatch)
+    folder, out = _dataset(tmp_path / "set", 5), tmp_path / "out"
+    whole = adapting.ship
+    shipped = []
+
+    def killed(*arguments):
+        shipped.append(arguments[1].name)
+        if len(shipped) == 2:
+            raise KeyboardInterrupt
+        return whole(*arguments)
+
+    monkeypatch.setattr(adapting, "ship", killed)
+    same = {"folds": 2, "minutes": 10, "device": "cpu", "threads": 1, "settings": FEW}
+    with pytest.raises(KeyboardInterrupt):
+        adapting.adapt(folder, out, small.model, **same)
+    adapting.adapt(folder, out, small.model, **same)
+    assert shipped == ["fold1.onnx", "fold2.onnx", "fold2.onnx", "fold1.onnx", "fold2.onnx", "all.onnx"]
+    (folder / "case0" / "segmentations" / "liver.nii.gz").touch()
+    adapting.adapt(folder, out, small.model, **same)
+    assert len(shipped) == 11, "a corrected mask is learned anew"
+
+
+def test_few_sound_masks_leave_the_word_to_the_given_model(tmp_path, small, monkeypatch):
+    _all_sound(monkeypatch)
+    folder = _dataset(tmp_path / "set", 5)
+    (folder / "case0" / "segmentations" / "spleen.nii.gz").unlink()
+    found = adapting.adapt(folder, tmp_path / "out", small.model, folds=2, device="cpu", threads=1, settings=FEW)
+    assert found.kept == {"spleen": 4}
+    assert {(mask.structure, mask.by) for mask in found.masks} == {("liver", "adapted"), ("spleen", "default")}
+
+
+def test_what_masks_teach():
+    words = [Word("a", "liver", 0.9), Word("b", "liver", 0.9, ("gaps",)), Word("c", "liver", float("nan"))]
+    assert adapting._worth(words, None) == {"a": {"liver": 1}, "b": {"liver": 0}, "c": {"liver": 0}}
+    judged = [Word("a", "liver", 0.6), Word("b", "liver", 0.9)]
+    assert adapting._worth(words, judged)["a"]["liver"] == pytest.approx(0.5)
+    assert adapting._worth(words, judged)["b"]["liver"] == 0
+
+
+def test_masks_that_teach_nothing_are_not_drawn():
+    scan = _scan()
+    weighed = scan.weighed({"liver": 0.25, "spleen": 0.0})
+    assert weighed.parts.keys() == {"liver"}
+    visit = synthesis.Visit(weighed, np.random.default_rng(0))
+    assert set(visit.draw(8).structure.tolist()) == {synthesis.STRUCTURES.index("liver")}
+    parts = {"lung_left": (1,), "lung_right": (2,), "lung": (1, 2)}
+    lungs = data.LabelledScan("x", scan.image, scan.labelmap, parts, (1, 1, 1))
+    assert lungs.weighed({"lung_left": 0.0, "lung_right": 1.0}).parts.keys() == {"lung_right"}
+    assert lungs.mirrored().weighed({"lung_right": 0.5}).worth["lung"] == 0.5
+
+
+def test_the_pull_leads_back_to_the_first_weights(small):
+    """A strong pull leaves the weights where they were; without one they move."""
+    ring_samples = synthesis.Visit(_scan(), np.random.default_rng(0)).draw(8)
+    moved = []
+    for pull in (0.0, 1e9):
+        judge = fit.JudgeRun(fit.Settings(steps=2, batch=8, pull=pull), {"liver"}, CPU)
+        first = {name: value.clone() for name, value in judge.network.named_parameters()}
+        judge.begin_with(judge.network.state_dict())
+        judge.network.train()
+        judge._learn(ring_samples)
+        moved.append(max(float((v - first[n]).abs().max().detach()) for n, v in judge.network.named_parameters()))
+    assert moved[0] > 0 == moved[1]
+
+
+def test_a_run_ends_with_its_time(tmp_path, small):
+    ring = fit.feed.Ring(tmp_path / "ring", 1)
+    ring.folder.mkdir()
+    ring.put(synthesis.Visit(_scan(), np.random.default_rng(0)).draw(8), 0)
+    judge = fit.JudgeRun(fit.Settings(steps=10**6, batch=8, seconds=0.5, pull=1.0), {"liver"}, CPU)
+    judge.begin_with(judge.network.state_dict())
+    judge.train(ring, tmp_path / "checkpoint.pt", 50)
+    assert 0 < judge.step < 10**6
+    again = fit.JudgeRun(judge.settings, {"liver"}, CPU)
+    again.resume(tmp_path / "checkpoint.pt")
+    assert again.spent_s >= 0.5
+    assert again.anchor.keys() == judge.anchor.keys() != set()
+
+
+@pytest.mark.parametrize(("cases", "dice", "says"), [(2, 0.9, "no structure has 5"), (5, 0.1, "no structure has 5")])
+def test_nothing_to_learn_from(tmp_path, small, monkeypatch, cases, dice, says):
+    """Two cases; labels that are all wrong."""
+    _all_sound(monkeypatch, dice)
+    folder = _dataset(tmp_path / "set", cases)
+    with pytest.raises(ParameterError, match=says):
+        adapting.adapt(folder, tmp_path / "out", small.model, folds=2, device="cpu", settings=FEW)
+    assert not small.begun
+
+
+def test_more_folds_than_cases(tmp_path, small):
+    with pytest.raises(ParameterError, match="folds: expected 2 or more"):
+        adapting.adapt(_dataset(tmp_path / "set", 2), tmp_path / "out", small.model, folds=3)
+
+
+@pytest.mark.parametrize("fault", ["torch", "disk", "cases"])
+def test_the_audit_stands_when_adaptation_fails(tmp_path, monkeypatch, capsys, small, fault):
+    folder, out = _dataset(tmp_path / "set", 2, ("liver",)), tmp_path / "out"
+    if fault == "torch":
+        monkeypatch.setattr(cli_train, "find_spec", lambda name: None)
+    if fault == "disk":
+
+        def full(*arguments, **named):
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(adapting, "adapt", full)
+    options = ["--adapt", "--model", str(small.model), "--no-report", "--workers", "1", "--device", "cpu"]
+    assert main(["audit", str(folder), "-o", str(out), *options]) == 2
+    said = capsys.readouterr().err
+    assert {"torch": "segae[train]", "disk": "No space left", "cases": "folds"}[fault] in said
+    assert "stands" in said
+    assert (out / "scores.csv").exists()
+
+
+def test_lengths_of_time():
+    assert [minutes(text) for text in ("90s", "30m", "2h", "5")] == [1.5, 30, 120, 5]
+    with pytest.raises(Exception, match="30m"):
+        minutes("soon")

@@ -166,3 +166,19 @@ def test_neighbours_are_passed_off_as_often_as_told():
         assert shares["erode"] / shares["untouched"] == pytest.approx(usual)
     visit = synthesis.Visit(_scan(), np.random.default_rng(0), swaps=1.0)
     assert {synthesis.KINDS[kind] for kind in visit.draw(40).kind} == {"swap"}
+
+
+def test_scans_with_organs_of_one_side_are_not_mirrored():
+    """Their liver stays on the right, which is where x begins; what is alike on both sides is mirrored half the time."""
+    scan = _scan()
+    heads = dataclasses.replace(
+        scan, parts={"parotid_right": (LIVER,), "parotid_left": (SPLEEN,)}, labelmap=scan.labelmap.copy()
+    )
+
+    def on_the_right(some: data.LabelledScan) -> list[bool]:
+        draw = sources.augmenting([some])
+        drawn = [draw(np.random.default_rng(seed)) for seed in range(12)]
+        return [bool(np.argwhere(d.labelmap == LIVER)[:, 2].mean() < d.labelmap.shape[2] / 2) for d in drawn]
+
+    assert all(on_the_right(scan))
+    assert 0 < sum(on_the_right(heads)) < 12

@@ -13,12 +13,18 @@ from segae.train.data import LabelledScan
 Float32 = npt.NDArray[np.float32]
 
 _AIR_HU = -1024
+# A scan that shows any of these is not mirrored: a judge that sees livers on both sides takes a spleen for one.
+_ONE_SIDED = frozenset({
+    "liver", "spleen", "stomach", "pancreas", "gallbladder", "duodenum", "colon", "heart", "aorta",
+    "inferior_vena_cava", "lung_left", "lung_right", "kidney_left", "kidney_right", "adrenal_gland_left",
+    "adrenal_gland_right",
+})  # fmt: skip
 # Larger scans are drawn with larger voxels: memory, and time a visit.
 _MOST_VOXELS = 6_000_000
 
 
 def augmented(scan: LabelledScan, rng: np.random.Generator, *, shape_changes: bool = True) -> LabelledScan:
-    """Return a randomly resampled, warped, mirrored and re-exposed copy of `scan`.
+    """Return a randomly resampled, warped and re-exposed copy of `scan`; mirrored half of the time, where it may be.
 
     Parameters
     ----------
@@ -29,7 +35,7 @@ def augmented(scan: LabelledScan, rng: np.random.Generator, *, shape_changes: bo
     """
     if shape_changes:
         scan = _warped(scan, rng)
-        if rng.random() < 0.5:
+        if scan.parts.keys().isdisjoint(_ONE_SIDED) and rng.random() < 0.5:
             scan = scan.mirrored()
     return replace(scan, image=_exposed(scan, rng))
 

@@ -169,7 +169,7 @@ def test_neighbours_are_passed_off_as_often_as_told():
 
 
 def test_scans_with_organs_of_one_side_are_not_mirrored():
-    """Their liver stays on the right, which is where x begins; what is alike on both sides is mirrored half the time."""
+    """Their liver stays on the right, where x begins; what is alike on both sides is mirrored half the time."""
     scan = _scan()
     heads = dataclasses.replace(
         scan, parts={"parotid_right": (LIVER,), "parotid_left": (SPLEEN,)}, labelmap=scan.labelmap.copy()

@@ -43,7 +43,7 @@ def run(options: argparse.Namespace) -> int:
             f"{entry.found.precision:.2f}",
             f"{entry.found.recall:.2f}",
             verdict(entry.found),
-            " ".join(flag.name for flag in entry.found.flags),
+            " ".join(dict.fromkeys(flag.name for flag in entry.found.flags)),
         )
         for entry in shown
     ]

@@ -12,7 +12,20 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from segae.cli import audit, compare, convert, demo, doctor, expect, labels, perturb, score, structures, train
+from segae.cli import (
+    audit,
+    calibrate,
+    compare,
+    convert,
+    demo,
+    doctor,
+    expect,
+    labels,
+    perturb,
+    score,
+    structures,
+    train,
+)
 from segae.cli.words import in_command_words, words_of
 from segae.errors import DeviceError, ParameterError, SegaeError, UnknownStructureError
 
@@ -56,6 +69,19 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"segae {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND", dest="command")
     # In the order in which people need them; `segae --help` lists them so.
-    for command in (score, labels, audit, compare, expect, structures, demo, doctor, perturb, train, convert):
+    for command in (
+        score,
+        labels,
+        audit,
+        compare,
+        expect,
+        structures,
+        demo,
+        doctor,
+        perturb,
+        train,
+        calibrate,
+        convert,
+    ):
         command.add_parser(commands)
     return parser

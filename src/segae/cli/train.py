@@ -117,6 +117,7 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 
 def require_torch(command: str) -> None:
+    """Raise ParameterError, with the way out, where what training needs is not installed."""
     """Raise `ParameterError` that tells what to install where a command cannot train."""
     missing = [name for name in ("torch", "scipy", "tqdm") if find_spec(name) is None]
     if missing:

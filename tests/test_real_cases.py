@@ -93,3 +93,26 @@ def test_the_built_in_reference_finds_organs_of_a_scan_that_it_never_saw(data: P
         assert found[name].dice > 0.85
     expected = segae.reference.expect.expect(ct, device="cpu")
     assert expected.volume_ml["liver"] == pytest.approx(found["liver"].volume_ml, rel=0.1)
+
+
+def test_the_expected_mask_does_not_follow_a_neighbour_s_mask(data: Path) -> None:
+    """A held-out training scan. Under its own name the spleen is drawn again; named as a neighbour it is not."""
+    ct, seg = files(data, "btcv21")
+    engine = segae.Engine("default", "cpu")
+    stored = volumes.load(seg, "labelmap").array
+    given = (stored == structures.get("spleen").id).astype(np.uint8)
+
+    def agreement(name: str) -> float:
+        image = volumes.load(ct, "image")
+        said = engine.assess(image.array, given, name, spacing=image.spacing_mm, error_map=True)
+        pairs = [
+            (s.expected.on_slice(given.shape[1:]) > 0.5, given[s.index] > 0)
+            for s in said.slices
+            if s.area_mm2 > 0 and s.expected is not None
+        ]
+        shared = sum(np.count_nonzero(a & b) for a, b in pairs)
+        return float(2 * shared / sum(np.count_nonzero(a) + np.count_nonzero(b) for a, b in pairs))
+
+    assert agreement("spleen") > 0.8
+    for other in ("kidney_left", "stomach", "pancreas", "aorta"):
+        assert agreement(other) < 0.4, other

@@ -17,6 +17,7 @@ pytest.importorskip("onnx")
 from test_train import CPU, _judge, _scan  # noqa: E402
 
 import segae.train  # noqa: E402
+from segae import audit  # noqa: E402
 from segae.cli import main  # noqa: E402
 from segae.cli import train as cli_train  # noqa: E402
 from segae.cli.audit import minutes  # noqa: E402
@@ -182,12 +183,12 @@ def test_a_run_ends_with_its_time(tmp_path, small):
     assert again.anchor.keys() == judge.anchor.keys() != set()
 
 
-@pytest.mark.parametrize(("cases", "dice", "says"), [(2, 0.9, "no structure has 5"), (5, 0.1, "no structure has 5")])
-def test_nothing_to_learn_from(tmp_path, small, monkeypatch, cases, dice, says):
-    """Two cases; labels that are all wrong."""
+@pytest.mark.parametrize(("cases", "dice"), [(2, 0.9), (5, 0.1), (5, float("nan"))])
+def test_nothing_to_learn_from(tmp_path, small, monkeypatch, cases, dice):
+    """Two cases; labels that are all wrong; empty masks only."""
     _all_sound(monkeypatch, dice)
     folder = _dataset(tmp_path / "set", cases)
-    with pytest.raises(ParameterError, match=says):
+    with pytest.raises(ParameterError, match="no structure has 5"):
         adapting.adapt(folder, tmp_path / "out", small.model, folds=2, device="cpu", settings=FEW)
     assert not small.begun
 
@@ -214,6 +215,26 @@ def test_the_audit_stands_when_adaptation_fails(tmp_path, monkeypatch, capsys, s
     assert {"torch": "segae[train]", "disk": "No space left", "cases": "folds"}[fault] in said
     assert "stands" in said
     assert (out / "scores.csv").exists()
+
+
+def test_the_audit_shows_what_the_adapted_models_say(tmp_path, monkeypatch, small):
+    _all_sound(monkeypatch, 0.75)
+    monkeypatch.setattr(adapting, "_SETTINGS", FEW)
+    monkeypatch.setattr(adapting.adapt, "__kwdefaults__", {**adapting.adapt.__kwdefaults__, "settings": FEW})
+    folder, out = _dataset(tmp_path / "set", 5, ("liver",)), tmp_path / "out"
+    options = ["--model", str(small.model), "--workers", "1", "--device", "cpu", "--reference", "none"]
+    assert main(["audit", str(folder), "-o", str(out), *options, "--adapt", "--folds", "2"]) == 0
+    rows = list(csv.DictReader((out / "scores.csv").read_text().splitlines()))
+    assert [row["adapted_dice"] for row in rows] == ["0.75"] * 5
+    assert all(float(row["dice"]) <= 0.75 for row in rows)
+    assert all(row["judge_dice"] != "0.75" for row in rows), "what the model said before stays"
+    assert '"adapted":[0.75' in (out / "report.html").read_text(encoding="utf-8")
+    assert main(["audit", str(folder), "-o", str(out), *options, "--no-report"]) == 0
+    assert [mask.adapted_dice for mask in audit.load(out).masks] == [0.75] * 5, "a later audit keeps it"
+    mask = folder / "case0" / "segmentations" / "liver.nii.gz"
+    mask.write_bytes(mask.read_bytes())
+    assert main(["audit", str(folder), "-o", str(out), *options, "--no-report"]) == 0
+    assert [m.case_id for m in audit.load(out).masks if m.adapted_dice != 0.75] == ["case0"], "but not of a new file"
 
 
 def test_lengths_of_time():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
@@ -19,11 +20,12 @@ import pytest
 from segae import audit
 from segae.audit.report.page import write_report
 from segae.audit.scoring import runner, worker
-from segae.audit.scoring.reference import weighed
+from segae.audit.scoring.weighing import weighed, with_adapted
 from segae.audit.scoring.worker import Outcome, Settings
 from segae.cli import main
 from segae.datasets.case import Case
 from segae.errors import AuditError, ParameterError
+from segae.session import Session, model_path
 
 Run = Callable[..., audit.Summary]
 STRUCTURES = ("liver", "spleen")
@@ -143,6 +145,26 @@ def test_what_the_scan_took_stays_taken() -> None:
     assert {row.case_id: row.dice for row in weighed(rows, (), None)}["swap"] == 0.05
 
 
+def test_an_adapted_model_is_heard_in_the_judge_s_place() -> None:
+    card = Session(model_path("default"), "cpu", 1).card
+    alone = audits.mask_row("alone", dice=0.9, judge_dice=0.9)
+    capped = audits.mask_row("capped", dice=0.1, judge_dice=0.9)
+    twice = [replace(audits.mask_row("twice", dice=0.9, judge_dice=0.9), source=source) for source in "ab"]
+    empty = audits.mask_row("empty", dice=math.nan, judge_dice=math.nan)
+    rows = [alone, capped, *twice, empty, _row("reference", 0.93)]
+    said = {(row.case_id, row.structure): 0.4 for row in rows}
+    now = {row.case_id: row for row in with_adapted(rows, said, card)}
+    assert now.keys() == {"alone", "capped", "reference"}
+    assert now["alone"].dice == now["alone"].adapted_dice == 0.4
+    assert now["alone"].dice_low < 0.4 < now["alone"].dice_high
+    assert now["alone"].judge_dice == 0.9
+    assert now["capped"].dice == now["capped"].dice_high == 0.1, "what the scan took stays taken"
+    assert 0.4 < now["reference"].dice < _row("reference", 0.93).dice, "a reference is weighed with it"
+    back = {row.case_id: row for row in with_adapted(list(now.values()), {}, card)}
+    assert back["alone"].dice == 0.9, "what an earlier call brought is taken back"
+    assert back["reference"].dice == pytest.approx(_row("reference", 0.93).dice)
+
+
 def test_an_unknown_verified_case(run: Run, dataset: Path, reference: Path, tmp_path: Path) -> None:
     with pytest.raises(ParameterError, match=r"verified: .*'s9'"):
         run(dataset, tmp_path / "out", reference=reference, verified=["s9"])
@@ -156,11 +178,11 @@ def test_command_line(dataset: Path, reference: Path, tiny_model: Path, tmp_path
 
 
 def _row(case: str, overlap: float, judge: float = 0.8) -> audit.MaskRow:
-    from segae.audit.scoring.reference import _comparison
+    from segae.audit.scoring.weighing import _comparison
     from segae.reference.fusion import fuse
 
     row = audits.mask_row(
         case, dice=0.0, judge_dice=judge, reference_source="given", reference_dice=overlap,
         reference_precision=overlap, reference_recall=overlap, reference_reliability=0.85,
     )  # fmt: skip
-    return replace(row, dice=fuse("liver", judge, _comparison(row, 0.85)).dice)
+    return replace(row, dice=fuse("liver", judge, _comparison(row)).dice)

@@ -33,6 +33,7 @@ NUMBERS = (
     "reference_reliability",
     "dice_low",
     "dice_high",
+    "adapted_dice",
 )
 
 
@@ -85,7 +86,10 @@ class MaskRow:
     reference_labels : tuple of int
         Its values that make up the structure; empty for a file that holds nothing but 0 and 1.
     dice_low, dice_high : float
-        Interval that holds the true Dice in about 90 % of masks; nan without a reference.
+        Interval that holds the true Dice in about 90 % of masks; nan where the model has none.
+    adapted_dice : float
+        What a model says that was adapted to the dataset (`segae.train.adapt`) and did not see the case: it is heard
+        in the judge's place. nan where there is none, or where it learned too little of the structure.
     """
 
     case_id: str
@@ -119,6 +123,7 @@ class MaskRow:
     dice_high: float = math.nan
     reference_mask: str = ""
     reference_labels: tuple[int, ...] = ()
+    adapted_dice: float = math.nan
 
     @property
     def slices(self) -> tuple[SliceScore, ...]:

@@ -23,7 +23,7 @@ from segae.errors import AuditError
 
 RESULTS = "results.sqlite"
 _LOCK = "results.lock"
-_VERSION = 2
+_VERSION = 3
 
 _SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -37,7 +37,7 @@ CREATE TABLE masks (
     seconds REAL, model_sha256 TEXT NOT NULL, error TEXT,
     judge_dice REAL, reference_source TEXT NOT NULL, reference_dice REAL, reference_precision REAL,
     reference_recall REAL, reference_nsd REAL, reference_ml REAL, reference_reliability REAL, dice_low REAL,
-    dice_high REAL, reference_mask TEXT NOT NULL, reference_labels TEXT NOT NULL,
+    dice_high REAL, reference_mask TEXT NOT NULL, reference_labels TEXT NOT NULL, adapted_dice REAL,
     PRIMARY KEY (case_id, structure, source)
 );
 """
@@ -148,13 +148,14 @@ class Store:
             )
 
     def weigh(self, rows: Iterable[MaskRow]) -> None:
-        """Replace what was said of masks once it is known how far the audit's reference is to be trusted."""
+        """Replace what was said of masks before all cases were seen; see `segae.audit.scoring.weighing`."""
         told = [
-            (m.dice, m.dice_low, m.dice_high, m.reference_reliability, m.case_id, m.structure, m.source) for m in rows
+            (m.dice, m.dice_low, m.dice_high, m.reference_reliability, m.adapted_dice, m.case_id, m.structure, m.source)
+            for m in rows
         ]
         with _Transaction(self):
             self._database.executemany(
-                "UPDATE masks SET dice = ?, dice_low = ?, dice_high = ?, reference_reliability = ? "
+                "UPDATE masks SET dice = ?, dice_low = ?, dice_high = ?, reference_reliability = ?, adapted_dice = ? "
                 "WHERE case_id = ? AND structure = ? AND source = ?",
                 told,
             )

@@ -37,6 +37,7 @@ _MASK_COLUMNS: dict[str, Callable[[MaskRow], object]] = {
     "recall": lambda m: m.recall,
     "raw": lambda m: m.raw,
     "judge_dice": lambda m: m.judge_dice,
+    "adapted_dice": lambda m: m.adapted_dice,
     "reference": lambda m: m.reference_source,
     "reference_dice": lambda m: m.reference_dice,
     "reference_precision": lambda m: m.reference_precision,

@@ -71,25 +71,34 @@ def run(options: argparse.Namespace) -> int:
         _audit(options)
     if options.decisions is not None:
         _merge(options)
-    if not options.no_report:
-        from segae.audit.report.page import write_report
+    _report(options)
+    # After all else, so that nothing that goes wrong in it can cost the audit.
+    failed = _adapt(options) if options.adapt else 0
+    if options.adapt and not failed:
+        _report(options)
+    return failed or (0 if options.fail_below is None else _gate(options))
 
-        begun = time.monotonic()
-        page = write_report(options.output, budget=options.budget, device=options.device)
-        _say(options, f"report: {page}, drawn in {time.monotonic() - begun:.0f} s")
-    gate = 0 if options.fail_below is None else _gate(options)
-    # Last, so that nothing that goes wrong in it can cost the audit.
-    return _adapt(options) or gate if options.adapt else gate
+
+def _report(options: argparse.Namespace) -> None:
+    if options.no_report:
+        return
+    from segae.audit.report.page import write_report
+
+    begun = time.monotonic()
+    page = write_report(options.output, budget=options.budget, device=options.device)
+    _say(options, f"report: {page}, drawn in {time.monotonic() - begun:.0f} s")
 
 
 def _adapt(options: argparse.Namespace) -> int:
-    """Adapt and tell the worst masks; 2 where that cannot be done, with the audit left as it is."""
+    """Adapt, bring the scores into the audit, tell the worst; 2 where that cannot be done: the audit stays as it is."""
     try:
         if options.dataset is None:
             raise ParameterError("adapt: name the dataset to learn from.")
         if options.names is not None:
             raise ParameterError("adapt: --names is not read by it; name files and structures as docs/audit.md says.")
         require_torch("adapt")
+        from segae.audit.scoring.adapted import add_adapted
+        from segae.session import Session, find_model
         from segae.train.adapting import adapt
 
         found = adapt(
@@ -99,6 +108,11 @@ def _adapt(options: argparse.Namespace) -> int:
             folds=options.folds,
             minutes=options.adapt_time,
             device=options.device,
+        )
+        add_adapted(
+            options.output,
+            {(mask.case, mask.structure): mask.adapted for mask in found.masks if mask.by == "adapted"},
+            Session(find_model(options.model), "cpu", 1).card,
         )
     except (SegaeError, OSError, RuntimeError) as error:
         print(f"segae: not adapted: {error}\nThe audit in {options.output} stands.", file=sys.stderr)

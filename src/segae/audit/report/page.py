@@ -234,6 +234,7 @@ def _data(
         "path": [texts[mask.mask] for mask in masks],
         "dice": [_number(mask.dice) for mask in masks],
         "judge": [_number(mask.judge_dice) for mask in masks],
+        "adapted": [_number(mask.adapted_dice) for mask in masks],
         "reference": [_number(mask.reference_dice) for mask in masks],
         "precision": [_number(mask.precision) for mask in masks],
         "recall": [_number(mask.recall) for mask in masks],

@@ -16,7 +16,7 @@ from segae.audit.results import Results
 from segae.audit.scoring.fingerprint import fingerprint
 from segae.audit.scoring.local import score_here
 from segae.audit.scoring.progress import show_progress
-from segae.audit.scoring.reference import weighed
+from segae.audit.scoring.weighing import weighed
 from segae.audit.scoring.worker import Outcome, Settings, sha256_of
 from segae.audit.store import Store, load
 from segae.audit.tables import write_tables

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import threading
 import time
 from collections import defaultdict
@@ -255,6 +254,8 @@ class _Rows:
                 volume_ml=found.volume_ml, flags=found.flags, bbox=found.bbox, centroid_mm=found.centroid_mm,
                 slices_json=slices_to_json(found.slices), judge_dice=found.judge_dice,
             )  # fmt: skip
+            if found.dice_interval is not None:
+                row = replace(row, dice_low=found.dice_interval[0], dice_high=found.dice_interval[1])
             row = _with_reference(row, found, self._case.reference)
         self._rows[row.structure, row.source] = row
 
@@ -305,11 +306,10 @@ def _with_reference(row: MaskRow, found: Assessment, files: Sequence[MaskFile]) 
     file = next((file for file in files if file.structure == row.structure), None)
     if seen.source == "given" and file is not None:
         row = replace(row, reference_mask=str(file.path.absolute()), reference_labels=file.labels)
-    low, high = found.dice_interval or (math.nan, math.nan)
     return replace(
         row, reference_source=seen.source, reference_dice=seen.dice, reference_precision=seen.precision,
         reference_recall=seen.recall, reference_nsd=seen.nsd, reference_ml=seen.volume_ml,
-        reference_reliability=seen.reliability, dice_low=low, dice_high=high,
+        reference_reliability=seen.reliability,
     )  # fmt: skip
 
 

@@ -388,8 +388,11 @@
     const percentile = masks.percentile[i];
     return make("div", { class: "numbers" },
       number(fixed(masks.dice[i], 2), "predicted Dice"),
+      ...(masks.adapted[i] === null ? [] : [
+        number(fixed(masks.adapted[i], 2), "the adapted judge", "A model that learned from this dataset's other cases"),
+        number(fixed(masks.judge[i], 2), "the judge before adaptation")]),
       ...(masks.reference[i] === null ? [] : [
-        number(fixed(masks.judge[i], 2), "the judge alone"),
+        masks.adapted[i] === null ? number(fixed(masks.judge[i], 2), "the judge alone") : "",
         number(fixed(masks.reference[i], 2), "Dice with the reference", "A reference is not the truth: the mask can be right against it")]),
       number(fixed(masks.precision[i], 2), "precision", "Share of the mask that is right: low where it is too large"),
       number(fixed(masks.recall[i], 2), "recall", "Share of the structure that is covered: low where it is too small"),

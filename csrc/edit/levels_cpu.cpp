@@ -110,7 +110,7 @@ void level_histogram(const Box& box, const uint8_t* mask, const float* level, co
     for (int64_t i = n * part / parts; i < n * (part + 1) / parts; ++i) {
       const double at = static_cast<double>(level[i]);
       if (!(at <= most)) continue;
-      const int64_t bin = std::min(static_cast<int64_t>(at * scale), bins - 1);
+      const int64_t bin = at > 0 ? std::min(static_cast<int64_t>(at * scale), bins - 1) : 0;
       ++mine[static_cast<size_t>(4 * bin + 2 * (truth[i] != 0) + (mask[i] != 0))];
     }
   });

@@ -64,7 +64,7 @@ void level_histogram(const Box& box, const uint8_t* mask, const float* level, co
   for_each(box.voxels(), stream, [=] __device__(int64_t i) {
     const double at = static_cast<double>(level[i]);
     if (!(at <= most)) return;
-    const int64_t in = static_cast<int64_t>(at * scale);
+    const int64_t in = at > 0 ? static_cast<int64_t>(at * scale) : 0;
     const int64_t bin = in < bins ? in : bins - 1;
     count_in(counters + 4 * bin + 2 * (truth[i] != 0) + (mask[i] != 0));
   });

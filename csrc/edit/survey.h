@@ -25,6 +25,7 @@ Counts compare(const uint8_t* result, const uint8_t* truth, int64_t n, int threa
 std::array<float, 2> extremes(const float* values, int64_t n, int threads);
 
 // Image values where keep is not 0: count, sum and sum of squares, in whole HU (rounded), so that no order matters.
+// NaN is left out.
 std::array<int64_t, 3> image_moments(const float* image_hu, const uint8_t* keep, int64_t n, int threads);
 
 // Voxels of each label 0..4095 of a labelmap within the box: counts[2 l] all, counts[2 l + 1] those also in `mask`.

@@ -120,7 +120,7 @@ std::array<int64_t, 3> image_moments(const float* image_hu, const uint8_t* keep,
   over_chunks(n, threads, [&](int64_t chunk, int64_t begin, int64_t end) {
     std::array<int64_t, 3>& mine = found[static_cast<size_t>(chunk)];
     for (int64_t i = begin; i < end; ++i) {
-      if (!keep[i]) continue;
+      if (!keep[i] || std::isnan(image_hu[i])) continue;
       const int64_t hu = static_cast<int64_t>(std::clamp(image_hu[i], -32768.0f, 32767.0f));
       mine = {mine[0] + 1, mine[1] + hu, mine[2] + hu * hu};
     }

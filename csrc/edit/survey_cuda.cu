@@ -104,7 +104,7 @@ std::array<float, 2> extremes(const float* values, int64_t n, const Stream& stre
 
 std::array<int64_t, 3> image_moments(const float* image_hu, const uint8_t* keep, int64_t n, const Stream& stream) {
   const auto found = tally_over<3>(n, stream, [=] __device__(int64_t i, Tally<3, 1>& tally) {
-    if (!keep[i]) return;
+    if (!keep[i] || isnan(image_hu[i])) return;
     const int64_t hu = static_cast<int64_t>(fminf(fmaxf(image_hu[i], -32768.0f), 32767.0f));
     ++tally.sum[0];
     tally.sum[1] += hu;

@@ -7,8 +7,9 @@
 
 namespace segae {
 
-// floor() is a call into the math library on baseline x86-64; positions are far below 2^62.
+// floor() is a call into the math library on baseline x86-64. What lies absurdly far away, or nowhere, is outside.
 SEGAE_HD inline int64_t floor_index(double value) {
+  if (!(fabs(value) < 0x1p60)) return -(int64_t{1} << 60);
   const int64_t cut = static_cast<int64_t>(value);
   return cut - (value < static_cast<double>(cut));
 }

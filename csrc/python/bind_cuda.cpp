@@ -162,7 +162,7 @@ Integers cuda_level_histogram(const Box& box, const DeviceArray& mask, const Dev
   const uint8_t* mask_data = data_of<uint8_t>(mask, box.shape, "mask");
   const float* level_data = data_of<float>(level, box.shape, "level");
   const uint8_t* truth_data = data_of<uint8_t>(truth, box.shape, "truth");
-  if (!(most > 0) || bins < 1) throw py::value_error("most, bins: expected positive numbers");
+  check_bins(most, bins);
   Integers result({static_cast<py::ssize_t>(bins), py::ssize_t{2}, py::ssize_t{2}});
   int64_t* out = result.mutable_data();
   const Working working(mask.stream);
@@ -206,6 +206,7 @@ DeviceArray cuda_arrival(const Box& box, const DeviceArray& mask, const DeviceAr
 
 DeviceArray cuda_blur(const Box& box, const DeviceArray& values, double sigma_mm, int) {
   const float* input = data_of<float>(values, box.shape, "values");
+  check_sigma(sigma_mm, box);
   DeviceArray result = empty<float>(box.shape, values.stream);
   const Working working(values.stream);
   copy_on_device(data_of<float>(result), input, box.voxels() * static_cast<int64_t>(sizeof(float)), values.stream);
@@ -215,6 +216,7 @@ DeviceArray cuda_blur(const Box& box, const DeviceArray& values, double sigma_mm
 
 DeviceArray cuda_roughness(const Box& box, const DeviceArray& squared, double sigma_mm, int) {
   const float* input = data_of<float>(squared, box.shape, "squared");
+  check_sigma(sigma_mm, box);
   DeviceArray result = empty<float>(box.shape, squared.stream);
   const Working working(squared.stream);
   roughness(box, input, sigma_mm, squared.stream, data_of<float>(result));

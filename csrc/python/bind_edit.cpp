@@ -21,6 +21,8 @@ using Bytes = py::array_t<uint8_t, py::array::c_style>;
 using Floats = py::array_t<float, py::array::c_style>;
 using Integers = py::array_t<int64_t, py::array::c_style>;
 
+constexpr int64_t kMostVoxels = int64_t{1} << 40;
+
 template <class T>
 const T* data_of(const py::array_t<T, py::array::c_style>& array, const Box& box, const char* name) {
   bool fits = array.ndim() == 3;
@@ -42,6 +44,13 @@ py::array_t<T, py::array::c_style> empty_like(const Box& box) {
 Box make_box(const Int3& origin, const Int3& shape, const Double3& spacing_mm) {
   for (const int64_t extent : shape) {
     if (extent < 1) throw py::value_error("shape: expected three positive numbers");
+  }
+  for (size_t axis = 0; axis < 3; ++axis) {
+    // Sums and products of what passes do not overflow.
+    if (shape[axis] > kMostVoxels / shape[(axis + 1) % 3] / shape[(axis + 2) % 3] ||
+        std::abs(static_cast<double>(origin[axis])) > static_cast<double>(kMostVoxels)) {
+      throw py::value_error("origin, shape: no volume is so large");
+    }
   }
   check_spacing(spacing_mm);
   return {origin, shape, spacing_mm};
@@ -143,7 +152,7 @@ Integers bind_level_histogram(const Box& box, const Bytes& mask, const Floats& l
   const uint8_t* mask_data = data_of(mask, box, "mask");
   const float* level_data = data_of(level, box, "level");
   const uint8_t* truth_data = data_of(truth, box, "truth");
-  if (!(most > 0) || bins < 1) throw py::value_error("most, bins: expected positive numbers");
+  check_bins(most, bins);
   Integers result({static_cast<py::ssize_t>(bins), py::ssize_t{2}, py::ssize_t{2}});
   int64_t* out = result.mutable_data();
   const py::gil_scoped_release release;
@@ -189,6 +198,7 @@ Floats bind_arrival(const Box& box, const Bytes& mask, const Floats& image_hu, c
 
 Floats bind_blur(const Box& box, const Floats& values, double sigma_mm, int threads) {
   const float* input = data_of(values, box, "values");
+  check_sigma(sigma_mm, box);
   Floats result = empty_like<float>(box);
   float* out = result.mutable_data();
   const py::gil_scoped_release release;
@@ -199,6 +209,7 @@ Floats bind_blur(const Box& box, const Floats& values, double sigma_mm, int thre
 
 Floats bind_roughness(const Box& box, const Floats& squared, double sigma_mm, int threads) {
   const float* input = data_of(squared, box, "squared");
+  check_sigma(sigma_mm, box);
   Floats result = empty_like<float>(box);
   float* out = result.mutable_data();
   const py::gil_scoped_release release;

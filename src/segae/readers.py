@@ -9,6 +9,7 @@ from __future__ import annotations
 import glob
 import gzip
 import io
+import math
 import os
 import zlib
 from collections.abc import Callable
@@ -28,6 +29,7 @@ from segae.whole_numbers import labels_of_stored
 Allocate = Callable[[int], npt.NDArray[np.uint8]]
 
 _COMPRESSED = (".gz", ".bz2", ".zst")
+_MOST_INFLATED = 1032  # bytes that deflate can make of one (RFC 1951: 258 of 2 bits)
 _PIECE = 1 << 20  # bytes that are decompressed at a time
 
 # What a header's unit is in mm. Most headers say none and mean mm, as every tool takes it.
@@ -246,10 +248,10 @@ def _stored_values(proxy: Any, allocate: Allocate | None) -> Array:
     from nibabel.openers import ImageOpener
 
     source = proxy.file_like
+    size = _claimed_bytes(proxy)
     if isinstance(source, (str, os.PathLike)) and not str(source).endswith(_COMPRESSED):
         mapped: Array = proxy.get_unscaled()
         return mapped
-    size = int(np.prod(proxy.shape)) * proxy.dtype.itemsize
     values = np.empty(size, np.uint8) if allocate is None else allocate(size)
     try:
         with ImageOpener(source) as file:
@@ -261,6 +263,25 @@ def _stored_values(proxy: Any, allocate: Allocate | None) -> Array:
         _fill(values, _without_tail(path), proxy.offset)
     voxels: Array = values.view(proxy.dtype).reshape(proxy.shape, order=proxy.order)
     return voxels
+
+
+def _claimed_bytes(proxy: Any) -> int:
+    """Bytes of the voxels that a header claims; a file that cannot hold so many is refused before any memory is."""
+    if min(proxy.shape, default=1) < 0:
+        raise ValueError(f"the header claims the shape {tuple(proxy.shape)}")
+    size = math.prod(map(int, proxy.shape)) * int(proxy.dtype.itemsize)
+    source = proxy.file_like
+    path = Path(source if isinstance(source, (str, os.PathLike)) else getattr(source, "name", None) or "")
+    if path.is_file() and not path.name.endswith((".bz2", ".zst")):
+        held = path.stat().st_size * (_MOST_INFLATED if _is_gzip(path) else 1)
+        if int(proxy.offset) + size > held:
+            raise EOFError(f"the header claims {size:,} bytes of voxels, of which the file holds {held:,} at most")
+    return size
+
+
+def _is_gzip(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(content.GZIP)) == content.GZIP
 
 
 def _fill(values: npt.NDArray[np.uint8], file: Any, offset: int) -> None:

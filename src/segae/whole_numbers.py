@@ -11,6 +11,8 @@ Array = npt.NDArray[Any]
 
 # More different values than this are no labels (kMaxLabels of the core).
 MOST_VALUES = 4096
+# What is larger is no label, and no 64-bit integer.
+_MOST = 2.0**62
 # How far a stored integer may lie off. Near 0 less, so that no small value vanishes: 1 / 255 is no 0.
 _OFF, _OFF_AT_ZERO = 0.01, 0.001
 # Top values of the integer types that floats are scaled into when they are saved.
@@ -35,7 +37,7 @@ def labels_of_stored(stored: Array, slope: float, intercept: float) -> Array | N
     # Steps above 1 leave several integers open; what lies on one is one all the same.
     step = abs(slope) if abs(slope) <= 1 else 0.0
     rounding = step / 2 * (1 + 1e-4) + 1e-6 * np.abs(scaled)
-    if np.any(np.abs(scaled - whole) > rounding) or not whole.any():
+    if np.any(np.abs(scaled - whole) > rounding) or not whole.any() or np.abs(whole).max() >= _MOST:
         return None
     return _mapped(stored, values, whole)
 
@@ -49,7 +51,7 @@ def labels_of_numbers(array: Array) -> Array | None:
         None where there are other values, or too many.
     """
     values = distinct(array)
-    if values is None or values.size == 0:
+    if values is None or values.size == 0 or np.abs(values).max() >= _MOST:
         return None
     whole = np.rint(values)
     off = np.abs(values - whole)

@@ -6,6 +6,7 @@ import csv
 import io
 import re
 from collections.abc import Iterator
+from itertools import zip_longest
 from pathlib import Path
 
 from segae.errors import AuditError
@@ -63,8 +64,8 @@ class Rows:
         for cells in self._reader:
             values = [cell.strip() for cell in cells]
             if any(values):
-                told = ("" if value.lower() in self._nothing else value for value in values)
-                yield self._reader.line_num + self._skipped, dict(zip(self.columns, told, strict=False))
+                told = ("" if value.lower() in self._nothing else value for value in values[: len(self.columns)])
+                yield self._reader.line_num + self._skipped, dict(zip_longest(self.columns, told, fillvalue=""))
 
 
 def whole_numbers(cell: str) -> tuple[int, ...] | None:

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from segae.errors import ModelFileError
 
 METADATA_KEY = "segae"
 METADATA_VERSION = 1
+
+# Files come from strangers: what is larger is no recipe for slices of a body.
+_MOST_PX, _MOST_CHANNELS, _MOST = 2048, 64, 1e5
+
+Spec = TypeVar("Spec", "MarginCrop", "PaperCrop", "WideField")
 
 
 @dataclass(frozen=True)
@@ -113,23 +119,40 @@ class Recipe:
             raise ValueError("no channels")
         height, width = (int(extent) for extent in data["size_px"])
         slices = int(data["slices"])
-        if min(height, width, slices) < 1:
-            raise ValueError(f"size_px {height} x {width}, slices {slices}")
+        if min(height, width, slices) < 1 or max(height, width, slices) > _MOST_PX or len(channels) > _MOST_CHANNELS:
+            raise ValueError(f"size_px {height} x {width}, slices {slices}, channels {len(channels)}")
         return Recipe(
             size_px=(height, width),
             slices=slices,
             channels=channels,
-            crop=kinds[crop["kind"]](**crop),
+            crop=_numbers(kinds[crop["kind"]](**crop)),
             placement=data["placement"],
-            beyond_mm=tuple(float(distance) for distance in data["beyond_mm"]),
+            beyond_mm=tuple(_finite(distance) for distance in data["beyond_mm"]),
             # Files of segae before 0.2 have no wide views.
-            wide=WideField(**data.get("wide", {})),
+            wide=_numbers(WideField(**data.get("wide", {}))),
         )
+
+
+def _finite(value: object) -> float:
+    number = float(value)  # type: ignore[arg-type]
+    if not math.isfinite(number) or abs(number) > _MOST:
+        raise ValueError(f"{value!r} is no length or factor")
+    return number
+
+
+def _numbers(spec: Spec) -> Spec:
+    """The same, if all its lengths and factors are numbers of a size that a body has."""
+    for name, value in vars(spec).items():
+        if name != "kind" and _finite(value) < 0:
+            raise ValueError(f"{name} {value!r}")
+    return spec
 
 
 def _channel(data: dict[str, Any]) -> ChannelSpec:
     low, high = (float(edge) for edge in data["window_hu"])
     spec = ChannelSpec(**{**data, "window_hu": (low, high)})
+    for number in (low, high, spec.offset_mm, spec.gain, spec.bias):
+        _finite(number)
     known = spec.source in ("image", "mask") and spec.view in ("crop", "axial", "coronal")
     if not known or not low < high or (spec.view != "crop" and spec.offset_mm != 0):
         raise ValueError(f"channel {data}")
@@ -264,7 +287,7 @@ class ModelCard:
             )
         except ModelFileError:
             raise
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
             raise ModelFileError(
                 f"model: the segae metadata of {path} is damaged ({type(error).__name__}: {error}). "
                 f"Export the model again with `python -m segae.train export`."

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from segae import _core
 from segae.cuda_driver import cuda_driver_devices, cuda_driver_version
 from segae.errors import DeviceError, ModelFileError, ParameterError
+from segae.onnx_graph import check_graph
 from segae.recipe import METADATA_KEY, ModelCard
 
 # Most slices that a CPU thread judges at once: more gain nothing, and activations stay in the tens of megabytes.
@@ -193,6 +194,7 @@ def open_runtime(path: Path, device: str, stream: int | None = None) -> tuple[An
     ------
     ModelFileError, DeviceError
     """
+    check_graph(path)
     runtime = _import_runtime()
     options = runtime.SessionOptions()
     options.intra_op_num_threads = 1

@@ -119,10 +119,11 @@ class Fuzz:
             _core.Channel(is_mask=bool(self.integer(0, 2)), offset=self.odd(self.integer(-2, 3)), low=self.odd(-100.0))
             for _ in range(self.integer(0, 4))
         ]
+        height, width = (self.odd(self.integer(0, 20)) for _ in range(2))
+        stop = bool(self.integer(0, 2))
         return _core.SampleSpec(
-            axis=self.odd(self.integer(0, 3)), height=self.odd(self.integer(0, 20)), width=self.odd(self.integer(0, 20)),
-            stop_at_crop=bool(self.integer(0, 2)), channels=channels,
-        )  # fmt: skip
+            axis=self.odd(self.integer(0, 3)), height=height, width=width, stop_at_crop=stop, channels=channels
+        )
 
     def rule(self) -> Any:
         n = self.integer(0, 4)
@@ -187,7 +188,7 @@ def calls(f: Fuzz) -> dict[str, Callable[[], Any]]:
             f.odd(f.rng.normal(4, 6, (2, 4))),
             f.odd(f.integers(2)),
             threads,
-        ),  # fmt: skip
+        ),
         "overlap": lambda: _core.overlap(volume(), volume(), f.odd(1), f.odd(1), axis(), threads),
         "surface_counts": lambda: _core.surface_counts(
             volume(), volume(), 1, 1, f.spacing(), f.odd(1.0), f.odd(f.one_of((None, 0, 1, 2))), threads
@@ -209,7 +210,7 @@ def calls(f: Fuzz) -> dict[str, Callable[[], Any]]:
             squared=f.one_of((None, floats())),
             field=f.one_of((None, floats())),
             threads=threads,
-        ),  # fmt: skip
+        ),
         "flip": lambda: _core.flip(box(), data(), floats(), f.odd(2.0), data(), threads),
         "level_histogram": lambda: _core.level_histogram(
             box(), data(), floats(), data(), f.odd(9.0), f.odd(f.integer(0, 99)), threads

@@ -87,7 +87,7 @@ def targets(seeds: Seeds) -> dict[str, Callable[[Path], Any]]:
         "labels.nii": labels,
         "labels.nii.gz": labels,
         "names.json": lambda path: find_cases(seeds.folder / "set", path),
-        "table.csv": lambda path: find_cases(path),
+        "table.csv": find_cases,
         "decisions.csv": lambda path: decisions.merge(seeds.out, path),
         "out/results.sqlite": results,
     }  # fmt: skip

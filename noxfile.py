@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -22,6 +23,17 @@ def tests(session: nox.Session) -> None:
         del arguments[place : place + 2]
     session.install(f".[{extras}]")
     session.run("python", "-m", "pytest", *arguments)
+
+
+@nox.session
+def oldest(session: nox.Session) -> None:
+    """The tests with the oldest versions that pyproject.toml allows at run time (those of Python 3.11)."""
+    project = Path("pyproject.toml").read_text(encoding="utf-8")
+    names = ("numpy", "nibabel", "onnxruntime", "pillow", "isal", "tqdm")
+    session.install(*(f"{name}=={re.search(f'{name}>=([0-9.]+)', project)[1]}.*" for name in names))  # type: ignore[index]
+    session.install("pytest", "hypothesis", "scipy", "onnx", "scikit-build-core", "pybind11", "cmake", "ninja")
+    session.install("--no-deps", "--no-build-isolation", ".")
+    session.run("python", "-m", "pytest", *session.posargs)
 
 
 @nox.session

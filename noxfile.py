@@ -92,5 +92,20 @@ def wheel(session: nox.Session) -> None:
     session.run(python, "-m", "pytest", *options, external=True)
 
 
+@nox.session
+def supply(session: nox.Session) -> None:
+    """What the package brings: a bill of materials (CycloneDX), licences, and known holes where a network is."""
+    session.install("cyclonedx-bom==7.5.0", "pip-licenses==5.5.5", "pip-audit==2.10.1")
+    clean = Path(session.create_tmp()) / "clean"
+    session.run("python", "-m", "venv", "--clear", str(clean))
+    python = str(clean / ("Scripts" if shutil.which("cmd") else "bin") / "python")
+    session.run(python, "-m", "pip", "install", "-q", ".", external=True)
+    bill = Path(session.create_tmp()) / "sbom.json"
+    session.run("cyclonedx-py", "environment", "--of", "JSON", "-o", str(bill), python)
+    session.run("pip-licenses", f"--python={python}", "--with-urls")
+    packages = next(clean.glob("[Ll]ib*/**/site-packages"))
+    session.run("pip-audit", "--path", str(packages), success_codes=[0, 1])
+
+
 def _workflows() -> list[str]:
     return [str(path) for path in sorted(Path(".github/workflows").glob("*.yml"))]

@@ -24,7 +24,7 @@ LAYERS = [
     "_core structures recipe assessment frame grids foreign readers volume device session slices batch picture "
     "vocabularies label_names parts content whole_numbers masks gaps label_scan hu_range warn reference "
     "expected named_values containers itk_images "
-    "mask_files suffixes onnx_graph",
+    "mask_files suffixes onnx_graph cpu_features int8",
     "judging flags anatomy assembly judge together batch_scores",
     "engine agreement perturbation",
     "api parts",
@@ -36,7 +36,7 @@ RANK = {name: row for row, names in enumerate(LAYERS) for name in names.split()}
 
 # Library -> the files of src/segae that import it.
 ONLY_USERS = {
-    "onnxruntime": {"session.py"},
+    "onnxruntime": {"session.py", "train/int8.py"},
     "nibabel": {"readers.py"},
     "isal": {"readers.py"},
     "distributed": {"audit/scoring/cluster.py"},

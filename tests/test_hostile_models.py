@@ -16,7 +16,7 @@ from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
 import segae  # noqa: E402
 from segae.errors import ModelFileError  # noqa: E402
-from segae.onnx_graph import check_graph  # noqa: E402
+from segae.onnx_graph import read_model  # noqa: E402
 from segae.recipe import METADATA_KEY  # noqa: E402
 from segae.session import find_model  # noqa: E402
 
@@ -155,6 +155,6 @@ def test_flipped_bits(tmp_path, seed) -> None:
             made[at] ^= 1 << int(rng.integers(8))
         path.write_bytes(made)
         try:
-            check_graph(path)
+            read_model(path)
         except ModelFileError:
             continue

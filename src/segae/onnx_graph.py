@@ -20,7 +20,7 @@ MOST_BYTES = 1 << 30
 _CONTROL = frozenset({"Loop", "Scan", "If", "SequenceMap"})
 _DOMAINS = frozenset({"", "ai.onnx"})
 # Messages and fields of onnx.proto.
-_MODEL_GRAPH, _MODEL_FUNCTIONS = 7, 25
+_MODEL_GRAPH, _MODEL_METADATA, _MODEL_FUNCTIONS = 7, 14, 25
 _GRAPH_NODE, _GRAPH_INITIALIZER, _GRAPH_SPARSE = 1, 5, 15
 _NODE_TYPE, _NODE_ATTRIBUTE, _NODE_DOMAIN = 4, 5, 7
 _ATTRIBUTE_TENSOR, _ATTRIBUTE_TENSORS, _ATTRIBUTE_GRAPHS = 5, 10, (6, 11)
@@ -34,8 +34,8 @@ class _NoMessageError(Exception):
     """The bytes are no message of protocol buffers."""
 
 
-def check_graph(path: Path) -> None:
-    """Refuse a model file that is more than a network of layers.
+def read_model(path: Path) -> bytes:
+    """Contents of a model file that is a network of layers and nothing more.
 
     Raises
     ------
@@ -45,12 +45,34 @@ def check_graph(path: Path) -> None:
     size = path.stat().st_size
     if size > MOST_BYTES:
         raise ModelFileError(f"model: {path} has {size >> 20} MB; a judge has a few, and {MOST_BYTES >> 20} at most.")
+    model = path.read_bytes()
+    check_graph(model, path)
+    return model
+
+
+def check_graph(model: bytes, path: Path) -> None:
+    """Refuse a model that is more than a network of layers; `path` is named in the error.
+
+    Raises
+    ------
+    ModelFileError
+    """
     try:
-        found = next(_forbidden(memoryview(path.read_bytes())), None)
+        found = next(_forbidden(memoryview(model)), None)
     except _NoMessageError:
         found = "it is no ONNX file, or a damaged one"
     if found is not None:
         raise ModelFileError(f"model: {path} cannot be opened as an ONNX file of a judge: {found}.")
+
+
+def metadata(model: bytes, key: str) -> bytes | None:
+    """What a model that was checked says under a key of its metadata."""
+    for field, wire, value in _fields(memoryview(model)):
+        if field == _MODEL_METADATA and wire == _BYTES:
+            entry = {part: held for part, kind, held in _fields(value) if kind == _BYTES}
+            if entry.get(1) == key.encode():
+                return bytes(entry.get(2, b""))
+    return None
 
 
 def _forbidden(model: memoryview) -> Iterator[str]:

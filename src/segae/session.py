@@ -15,7 +15,8 @@ import numpy.typing as npt
 from segae import _core
 from segae.cuda_driver import cuda_driver_devices, cuda_driver_version
 from segae.errors import DeviceError, ModelFileError, ParameterError
-from segae.onnx_graph import check_graph
+from segae.int8 import fastest
+from segae.onnx_graph import metadata, read_model
 from segae.recipe import METADATA_KEY, ModelCard
 
 # Most slices that a CPU thread judges at once: more gain nothing, and activations stay in the tens of megabytes.
@@ -142,7 +143,7 @@ class Session:
     def _open(self) -> None:
         self._runtimes: dict[int | None, Any] = {}
         self._session, self.device = self._new_runtime(None)
-        self.card = _read_card(self._session, self.path)
+        self.card = _read_card(read_model(self.path), self._session, self.path)
         self._index = {name: index for index, name in enumerate(self.card.structures)}
         self._pid = os.getpid()  # last: it tells other threads that the session is this process's own
 
@@ -194,7 +195,7 @@ def open_runtime(path: Path, device: str, stream: int | None = None) -> tuple[An
     ------
     ModelFileError, DeviceError
     """
-    check_graph(path)
+    model = read_model(path)
     runtime = _import_runtime()
     options = runtime.SessionOptions()
     options.intra_op_num_threads = 1
@@ -202,7 +203,7 @@ def open_runtime(path: Path, device: str, stream: int | None = None) -> tuple[An
     options.log_severity_level = 3
     providers, device = _providers(runtime, _parse_device(device), stream)
     try:
-        opened = runtime.InferenceSession(str(path), options, providers=providers)
+        opened = runtime.InferenceSession(fastest(model, path, device), options, providers=providers)
     except Exception as error:  # onnxruntime's exceptions share no public base
         raise ModelFileError(
             f"model: {path} cannot be opened as an ONNX file ({type(error).__name__}: {error})."
@@ -348,14 +349,14 @@ def _why_no_cuda(runtime: Any) -> str:
     )
 
 
-def _read_card(session: Any, path: Path) -> ModelCard:
-    text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+def _read_card(model: bytes, session: Any, path: Path) -> ModelCard:
+    text = metadata(model, METADATA_KEY)
     if text is None:
         raise ModelFileError(
             f"model: {path} is an ONNX file without segae's metadata, so its recipe is unknown. "
             f"Export it with segae.train, or convert the authors' checkpoint."
         )
-    card = ModelCard.from_json(text, str(path))
+    card = ModelCard.from_json(text.decode(errors="replace"), str(path))
     inputs = {tensor.name: tensor.shape for tensor in session.get_inputs()}
     missing = set(card.outputs.values()) - {tensor.name for tensor in session.get_outputs()}
     if inputs.keys() != _MODEL_INPUTS or missing:

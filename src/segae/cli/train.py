@@ -60,7 +60,9 @@ def run_train(
     require_torch("train")
     from segae.train import data
     from segae.train.evaluate import evaluate
+    from segae.train.feed import Ring
     from segae.train.fit import Settings, fit
+    from segae.train.int8 import add_int8, samples_of
     from segae.train.ship import ship
 
     names = {"swaps": options.swaps, "passed_off": options.passed_off}
@@ -69,6 +71,7 @@ def run_train(
     checkpoint = fit(options.data, options.work, settings, initial=options.initial, more=more, **means_of(options))
     cases = [case for case in data.cases(options.data, "train") if case.name in settings.leave_out]
     ship(checkpoint, options.output, options.output.stem, cases, options.calibrated_by)
+    add_int8(options.output, samples_of(Ring(options.work / "ring", settings.ring)))
     print(f"{options.output}: written")
     if cases:
         evaluate(options.output, cases, options.work / "held_out", threads=options.threads)

@@ -23,7 +23,9 @@ from segae.errors import ParameterError, SegaeError
 from segae.session import find_model
 from segae.threads import available_threads
 from segae.train import data
+from segae.train.feed import Ring
 from segae.train.fit import Settings, fit
+from segae.train.int8 import add_int8, samples_of
 from segae.train.ship import ship
 
 log = logging.getLogger("segae.train")
@@ -228,6 +230,7 @@ class _Turn:
         )
         # Its own masks cannot calibrate it: nobody knows whether they are right.
         ship(checkpoint, file, file.stem, [], self.origin)
+        add_int8(file, samples_of(Ring(where / "ring", settings.ring)))
         shutil.rmtree(where / "ring")
         done.touch()
 

@@ -1,0 +1,117 @@
+"""Gives a model file an 8-bit form of its network, which CPUs with 8-bit dot products run in half the time."""
+
+from __future__ import annotations
+
+import base64
+import logging
+import tempfile
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+
+from segae.int8 import INT8_KEY
+from segae.train.feed import Ring
+from segae.train.synthesis import STRUCTURES
+
+log = logging.getLogger("segae.train")
+
+Inputs = dict[str, npt.NDArray[Any]]
+
+# Slices that tell the range of every layer, and others on which both forms are compared.
+_CALIBRATING, _COMPARED = 384, 512
+_BATCH = 32
+# A form whose precision and recall differ by more on average is left out.
+_MOST_APART = 0.01
+
+
+def add_int8(model: Path, batches: Iterable[Inputs]) -> bool:
+    """Quantise the convolutions of a model file, and keep the outcome in its metadata.
+
+    Activations get unsigned and weights signed 8 bits, weights a scale for every output channel; the range of an
+    activation is that of the first slices of `batches`.
+
+    Parameters
+    ----------
+    model : Path
+        Changed in place.
+    batches : iterable of dict
+        Inputs as `segae.session.Session.run` takes them, of 896 slices as training sees them.
+
+    Returns
+    -------
+    bool
+        False, and the file as it was, where the outcome differs by more than 0.01 from the float form on average, or
+        there are too few slices to tell.
+    """
+    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    parts = _split(batches)
+    first = list(islice(parts, _CALIBRATING // _BATCH))
+    compared = list(islice(parts, _COMPARED // _BATCH))
+    if not compared:
+        log.warning("%s: too few samples for an 8-bit form", model.name)
+        return False
+    calibrating = iter(first)
+
+    class Reader(CalibrationDataReader):  # type: ignore[misc]
+        def get_next(self) -> Inputs | None:
+            return next(calibrating, None)
+
+    with tempfile.TemporaryDirectory() as place:
+        plain, small = Path(place) / "plain.onnx", Path(place) / "small.onnx"
+        file = onnx.load(str(model))
+        del file.metadata_props[:]
+        onnx.save(file, str(plain))
+        quant_pre_process(str(plain), str(plain), skip_symbolic_shape=True)
+        quantize_static(
+            str(plain), str(small), Reader(), quant_format=QuantFormat.QDQ, activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8, per_channel=True, op_types_to_quantize=["Conv"],
+        )  # fmt: skip
+        apart = _apart(plain, small, compared)
+        if apart > _MOST_APART:
+            log.warning("%s: its 8-bit form says %.3f else on average and is left out", model.name, apart)
+            return False
+        data = small.read_bytes()
+    file = onnx.load(str(model))
+    kept = [entry for entry in file.metadata_props if entry.key != INT8_KEY]
+    del file.metadata_props[:]
+    file.metadata_props.extend(kept)
+    entry = file.metadata_props.add()
+    entry.key, entry.value = INT8_KEY, base64.b64encode(data).decode("ascii")
+    onnx.save(file, str(model))
+    log.info("%s: 8-bit form of %.1f MB, %.4f from the float form on average", model.name, len(data) / 1e6, apart)
+    return True
+
+
+def samples_of(ring: Ring) -> Iterator[Inputs]:
+    """The samples of a training as the network takes them, nameless regions left out."""
+    for file in ring.files():
+        samples = ring.get(file)
+        samples = samples.take(np.flatnonzero(samples.structure < len(STRUCTURES)))
+        slices = np.ascontiguousarray(samples.slices.transpose(0, 3, 1, 2), np.float32) / 255
+        yield {"slices": slices, "structure": samples.structure.astype(np.int64)}
+
+
+def _split(batches: Iterable[Inputs]) -> Iterator[Inputs]:
+    for batch in batches:
+        n = len(next(iter(batch.values())))
+        for begin in range(0, n - _BATCH + 1, _BATCH):
+            yield {name: values[begin : begin + _BATCH] for name, values in batch.items()}
+
+
+def _apart(plain: Path, small: Path, compared: Iterable[Inputs]) -> float:
+    """Mean absolute difference of precision and recall between the two forms."""
+    import onnxruntime
+
+    sessions = [onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"]) for path in (plain, small)]
+    differences = []
+    for inputs in compared:
+        one, other = (np.stack(session.run(["precision", "recall"], inputs)) for session in sessions)
+        differences.append(np.abs(one - other).mean())
+    return float(np.mean(differences))

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import base64
 import os
+import zlib
 from pathlib import Path
 
 from segae.cpu_features import has_int8
 from segae.errors import ModelFileError
-from segae.onnx_graph import check_graph, metadata
+from segae.onnx_graph import MOST_BYTES, check_graph, metadata
 
 INT8_KEY = "segae_int8"
-"""Key in the metadata of the model file: an ONNX file in base64, with the same inputs and outputs."""
+"""Key in the metadata of the model file: an ONNX file, compressed by zlib and in base64, with the same inputs and outputs."""
 
 
 def fastest(model: bytes, path: Path, device: str) -> bytes:
@@ -24,8 +25,8 @@ def fastest(model: bytes, path: Path, device: str) -> bytes:
     if carried is None:
         return model
     try:
-        small = base64.b64decode(carried, validate=True)
-    except ValueError as error:
+        small = zlib.decompressobj().decompress(base64.b64decode(carried, validate=True), MOST_BYTES)
+    except (ValueError, zlib.error) as error:
         raise ModelFileError(
             f"model: the 8-bit form in {path} is damaged ({error}). Export the model again."
         ) from error

@@ -86,7 +86,7 @@ class BuiltInReference:
 
     def whole(self) -> None:
         """Segment the whole scan."""
-        self._segment(np.arange(len(self.index)))
+        self.segment(np.arange(len(self.index)))
 
     def compare(self, mask: Volume, scan: LabelScan, structure: str) -> ReferenceComparison | None:
         """Compare one label of a mask on the image's grid.
@@ -151,13 +151,14 @@ class BuiltInReference:
         low, high = (int(np.searchsorted(self.index, edge)) for edge in (scan.box[0, 0], scan.box[1, 0]))
         while True:
             low, high = max(0, low - reach), min(len(self.index), high + reach)
-            self._segment(np.arange(low, high))
+            self.segment(np.arange(low, high))
             shows = (self.labels[low:high] == value).any(axis=(1, 2))
             more_below, more_above = low > 0 and bool(shows[0]), high < len(self.index) and bool(shows[-1])
             if not (more_below or more_above):
                 return
 
-    def _segment(self, planes: Int64) -> None:
+    def segment(self, planes: Int64) -> None:
+        """Segment some of the slices in `index`, unless they are."""
         missing = planes[~self._done[planes]]
         if not len(missing):
             return

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segae.errors import ModelFileError
+from segae.onnx_graph import metadata, read_model
 from segae.session import model_path, open_runtime
 
 METADATA_KEY = "segae_reference"
@@ -92,10 +93,10 @@ class ReferenceNetwork:
 
     def _open(self) -> None:
         self._runtime, self.device = open_runtime(self.path, self._wanted)
-        text = self._runtime.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+        text = metadata(read_model(self.path), METADATA_KEY)
         if text is None:
             raise ModelFileError(f"reference: {self.path} is no reference network of segae.")
-        self.card = ReferenceCard.from_json(text, self.path)
+        self.card = ReferenceCard.from_json(text.decode(errors="replace"), self.path)
         self._pid = os.getpid()
 
     def run(self, slices: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import csv
 import itertools
+import os
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import nibabel as nib
@@ -17,7 +20,7 @@ pytest.importorskip("onnx")
 from test_train import CPU, _judge, _scan  # noqa: E402
 
 import segae.train  # noqa: E402
-from segae import audit  # noqa: E402
+from segae import audit, structures  # noqa: E402
 from segae.cli import main  # noqa: E402
 from segae.cli import train as cli_train  # noqa: E402
 from segae.cli.audit import minutes  # noqa: E402
@@ -135,6 +138,59 @@ def test_few_sound_masks_leave_the_word_to_the_given_model(tmp_path, small, monk
     assert {(mask.structure, mask.by) for mask in found.masks} == {("liver", "adapted"), ("spleen", "default")}
 
 
+@pytest.fixture
+def unregistered(monkeypatch):
+    """Names that a test registers are forgotten."""
+    monkeypatch.setenv("SEGAE_STRUCTURES", "")
+    table = structures._table()
+    before = [dict(known) for known in (table.by_name, table.by_key)]
+    yield
+    for known, kept in zip((table.by_name, table.by_key), before, strict=True):
+        known.clear()
+        known.update(kept)
+
+
+def test_names_that_nobody_knew_are_learned(tmp_path, small, monkeypatch, unregistered):
+    folder, out = _dataset(tmp_path / "set", 5), tmp_path / "out"
+    for i in range(5):
+        masks = folder / f"case{i}" / "segmentations"
+        (masks / "spleen.nii.gz").rename(masks / "Odd Lesion.nii.gz")
+    (folder / "case0" / "segmentations" / "rare.nii.gz").write_bytes((masks / "liver.nii.gz").read_bytes())
+    found = adapting.adapt(folder, out, small.model, folds=2, device="cpu", threads=1, settings=FEW)
+    assert found.new == ("odd_lesion",), "and a name that one mask bears is left out"
+    lesions = [mask for mask in found.masks if mask.structure == "odd_lesion"]
+    assert len(lesions) == 5
+    assert all(np.isnan(mask.default) and 0 <= mask.adapted <= 1 and mask.by == "adapted" for mask in lesions)
+    assert Session(found.models[-1], "cpu", 1).card.structures[-1] == "odd_lesion"
+    code = (
+        "import sys, segae; engine = segae.Engine(sys.argv[1], 'cpu');"
+        "print(engine.score(sys.argv[2], sys.argv[3], 'Odd lesion'))"
+    )
+    case = folder / "case0"
+    arguments = [str(found.models[-1]), str(case / "ct.nii.gz"), str(case / "segmentations" / "Odd Lesion.nii.gz")]
+    environment = {**os.environ, "SEGAE_STRUCTURES": ""}
+    command = [sys.executable, "-W", "ignore", "-c", code, *arguments]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout) == pytest.approx(
+        segae.Engine(found.models[-1], "cpu").score(*arguments[1:], "odd_lesion"), abs=1e-6
+    )
+
+
+def test_registering_a_name(unregistered):
+    with pytest.raises(segae.UnknownStructureError):
+        structures.get("Psoas_Left")
+    made = structures.register("Psoas Left")
+    assert (made.name, made.side, made.group) == ("psoas_left", "left", "tissue")
+    assert structures.register("psoas_left") is made is structures.get("LEFT PSOAS")
+    assert structures.register("Liver").name == "liver"
+    assert structures.names()[-1] == "psoas_left"
+    assert structures.register("psoas right").id == made.id + 1
+    for wrong in ("", "7", "x" * 65, "???"):
+        with pytest.raises(ParameterError, match="name: "):
+            structures.register(wrong)
+
+
 def test_what_masks_teach():
     words = [Word("a", "liver", 0.9), Word("b", "liver", 0.9, ("gaps",)), Word("c", "liver", float("nan"))]
     assert adapting._worth(words, None) == {"a": {"liver": 1}, "b": {"liver": 0}, "c": {"liver": 0}}
@@ -148,7 +204,7 @@ def test_masks_that_teach_nothing_are_not_drawn():
     weighed = scan.weighed({"liver": 0.25, "spleen": 0.0})
     assert weighed.parts.keys() == {"liver"}
     visit = synthesis.Visit(weighed, np.random.default_rng(0))
-    assert set(visit.draw(8).structure.tolist()) == {synthesis.STRUCTURES.index("liver")}
+    assert set(visit.draw(8).structure.tolist()) == {synthesis.structure_names().index("liver")}
     parts = {"lung_left": (1,), "lung_right": (2,), "lung": (1, 2)}
     lungs = data.LabelledScan("x", scan.image, scan.labelmap, parts, (1, 1, 1))
     assert lungs.weighed({"lung_left": 0.0, "lung_right": 1.0}).parts.keys() == {"lung_right"}

@@ -26,7 +26,7 @@ from segae import structures  # noqa: E402
 from segae.cli import main  # noqa: E402
 from segae.train import calibration, data, export, fit, losses, passing_off, restore, spoil, synthesis  # noqa: E402
 from segae.train.network import Judge, Widths  # noqa: E402
-from segae.train.synthesis import RECIPE, STRUCTURES  # noqa: E402
+from segae.train.synthesis import RECIPE, structure_names  # noqa: E402
 
 CPU = torch.device("cpu")
 SMALL = Widths(half=8, quarter=8, eighth=16, sixteenth=16, last=8, structure=16, wide=4)
@@ -34,7 +34,7 @@ SMALL = Widths(half=8, quarter=8, eighth=16, sixteenth=16, last=8, structure=16,
 
 def _judge(seed: int = 0) -> Judge:
     torch.manual_seed(seed)
-    count = len(STRUCTURES) + 1
+    count = len(structure_names()) + 1
     return Judge(torch.randn(count, 24), torch.randn(count, 8), 7, 4, synthesis.MASK_CHANNEL, SMALL)
 
 
@@ -212,7 +212,7 @@ def test_a_model_file_can_be_trained_on(tmp_path, monkeypatch):
 
 
 def _judge_of_other_size() -> Judge:
-    count = len(STRUCTURES) + 1
+    count = len(structure_names()) + 1
     return Judge(torch.randn(count, 24), torch.randn(count, 8), 7, 4, synthesis.MASK_CHANNEL, Widths())
 
 
@@ -310,7 +310,7 @@ def test_structures_of_one_scan_are_named_for_each_other():
     scan = _scan()
     scan = dataclasses.replace(scan, parts={**scan.parts, "abdominal_tissue": tuple(sum(scan.parts.values(), ()))})
     near = passing_off.nearness([scan])
-    liver, spleen, both = (STRUCTURES.index(name) for name in ("liver", "spleen", "abdominal_tissue"))
+    liver, spleen, both = (structure_names().index(name) for name in ("liver", "spleen", "abdominal_tissue"))
     assert near[liver, spleen] == near[spleen, liver] == 1
     assert not near[both].any()
     assert not near[:, both].any()
@@ -319,7 +319,7 @@ def test_structures_of_one_scan_are_named_for_each_other():
 
 def test_a_mask_that_is_passed_off_is_wrong_as_a_whole():
     torch.manual_seed(0)
-    near = torch.zeros(synthesis.NAMELESS + 1, synthesis.NAMELESS + 1)
+    near = torch.zeros(synthesis.nameless() + 1, synthesis.nameless() + 1)
     near[3, 5] = 1.0
     structure = torch.tensor([3] * 200 + [4] * 200 + [3] * 200)
     given = _targets(600)._replace(precision=torch.tensor([1.0] * 400 + [0.5] * 200))

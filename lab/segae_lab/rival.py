@@ -26,7 +26,7 @@ from segae.train.losses import interval_mse, pair_ranking
 from segae.train.paper import PaperJudge
 from segae.train.run import Run, log_to, torch_device
 from segae.train.sources import Mixture, MoreScans
-from segae.train.synthesis import STRUCTURES, Samples
+from segae.train.synthesis import Samples, nameless, structure_names
 from segae.train.text import embeddings
 
 CHECKPOINT = "rival.pt"
@@ -153,7 +153,7 @@ def fit_rival(
 
 def new_rival(depth: int) -> PaperJudge:
     """Untrained network for all structures of the registry, and a last row without meaning for nameless regions."""
-    text = functional.pad(torch.from_numpy(embeddings(list(STRUCTURES))), (0, 0, 0, 1))
+    text = functional.pad(torch.from_numpy(embeddings(list(structure_names()))), (0, 0, 0, 1))
     return PaperJudge(text, depth)
 
 
@@ -209,13 +209,13 @@ def export_rival(checkpoint: Path, out: Path) -> ModelCard:
     settings = json.loads(state["settings"])
     judge = new_rival(settings["depth"])
     judge.load_state_dict(state["average"])
-    judge.text = judge.text[: len(STRUCTURES)]
+    judge.text = judge.text[: nameless()]
     full = settings["depth"] == 50 and settings["side_px"] == 256
     card = ModelCard(
         name=out.stem,
         recipe=shipped_recipe(settings["side_px"]),
-        structures=STRUCTURES,
-        trained=frozenset(state["trained"]) & set(STRUCTURES),
+        structures=structure_names(),
+        trained=frozenset(state["trained"]) & set(structure_names()),
         outputs={"dice": "dice"},
         training={
             "method": "arXiv:2601.14406" + ("" if full else ", reduced"),

@@ -18,7 +18,7 @@ from segae import structures  # noqa: E402
 from segae.train import data, feed, synthesis  # noqa: E402
 from segae.train.paper import PaperJudge  # noqa: E402
 from segae.train.run import rate_factor  # noqa: E402
-from segae.train.synthesis import STRUCTURES  # noqa: E402
+from segae.train.synthesis import structure_names  # noqa: E402
 from segae_lab import rival  # noqa: E402
 
 CPU = torch.device("cpu")
@@ -38,7 +38,7 @@ def scan() -> data.LabelledScan:
 
 def _judge(_: int = 18) -> PaperJudge:
     torch.manual_seed(0)
-    return PaperJudge(torch.randn(len(STRUCTURES) + 1, 8), 18)
+    return PaperJudge(torch.randn(len(structure_names()) + 1, 8), 18)
 
 
 class _Always:
@@ -69,7 +69,7 @@ def test_samples_are_what_the_engine_cuts(scan: data.LabelledScan):
     slices, structure, dice = rival.tensors(samples, CPU)
     for mine in rival.normalised(slices).numpy():
         assert np.abs(cut - mine).max(axis=(1, 2, 3)).min() < 4 / 255 / 2 + 1e-5, "8 bits, times the gain of 4"
-    assert (structure == STRUCTURES.index("liver")).all()
+    assert (structure == structure_names().index("liver")).all()
     wanted = 2 * (given & truth)[10].sum() / (given[10].sum() + truth[10].sum())
     assert dice.numpy() == pytest.approx(wanted)
 
@@ -106,7 +106,7 @@ def test_fit_resume_and_export(scan: data.LabelledScan, tmp_path: Path, monkeypa
     ones = np.ones(len(plan.index), np.int64)
     cut = segae.slices.cut(scan.image, mask, SHIPPED, scan.spacing_mm, plan.index, plan.crop, ones, 1)
     with torch.inference_mode():
-        index = torch.full((len(cut),), STRUCTURES.index("liver"))
+        index = torch.full((len(cut),), structure_names().index("liver"))
         wanted = longer.average.module.eval()(torch.from_numpy(cut), index).mean().item()
     assert engine.assess(scan.image, mask, "liver", spacing=scan.spacing_mm).raw == pytest.approx(wanted, abs=1e-4)
 

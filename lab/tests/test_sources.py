@@ -56,7 +56,7 @@ def test_samples_of_regions_have_no_name():
     labels = unlabelled.outline(hu.astype(np.float32), SPACING_MM, np.random.default_rng(0))
     scan = data.LabelledScan("x", hu, labels, unlabelled.parts_of(labels), SPACING_MM)
     samples = synthesis.Visit(scan.mirrored(), np.random.default_rng(0)).draw(20)
-    assert set(samples.structure.tolist()) == {synthesis.NAMELESS}
+    assert set(samples.structure.tolist()) == {synthesis.nameless()}
 
 
 def test_lungs_are_named():

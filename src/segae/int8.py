@@ -16,7 +16,7 @@ from segae.errors import ModelFileError
 from segae.onnx_graph import MOST_BYTES, check_graph, metadata
 
 INT8_KEY = "segae_int8"
-"""Key in the metadata of the model file: an ONNX file, compressed by zlib and in base64, with the same inputs and outputs."""
+"""Key in the metadata of the model file: an ONNX file with the same inputs and outputs, by zlib, in base64."""
 
 
 def fastest(model: bytes, path: Path, device: str) -> bytes:

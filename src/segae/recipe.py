@@ -15,7 +15,7 @@ METADATA_VERSION = 1
 # Files come from strangers: what is larger is no recipe for slices of a body.
 _MOST_PX, _MOST_CHANNELS, _MOST = 2048, 64, 1e5
 
-Spec = TypeVar("Spec", "MarginCrop", "PaperCrop", "WideField")
+Spec = TypeVar("Spec", bound="MarginCrop | PaperCrop | WideField")
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from segae import _core
+from segae import _core, structures
 from segae.cuda_driver import cuda_driver_devices, cuda_driver_version
 from segae.errors import DeviceError, ModelFileError, ParameterError
 from segae.int8 import fastest
@@ -29,6 +29,7 @@ _CUDA = "CUDAExecutionProvider"
 _CPU = "CPUExecutionProvider"
 _GPU_MEMORY = "cuda"
 _MOST_STREAMS = 4
+_MOST_NEW = 500  # names of structures that a model file may bring
 _MODELS = Path(__file__).parent / "models"
 _CHECKSUMS = _MODELS / "SHA256SUMS"
 _MODEL_INPUTS = {"slices", "structure"}
@@ -144,6 +145,7 @@ class Session:
         self._runtimes: dict[int | None, Any] = {}
         self._session, self.device = self._new_runtime(None)
         self.card = _read_card(read_model(self.path), self._session, self.path)
+        _register(self.card.structures, self.path)
         self._index = {name: index for index, name in enumerate(self.card.structures)}
         self._pid = os.getpid()  # last: it tells other threads that the session is this process's own
 
@@ -347,6 +349,13 @@ def _why_no_cuda(runtime: Any) -> str:
         f"The libraries of CUDA {built_for or '(see its release notes)'} or cuDNN 9 are missing: "
         f"pip install 'segae[cuda]'. `segae doctor` tells what opens then."
     )
+
+
+def _register(names: Sequence[str], path: Path) -> None:
+    """Make names known that the model learned from a dataset and the registry does not hold."""
+    new = sorted(set(names) - set(structures.names()))
+    if len(new) > _MOST_NEW or any(structures.register(name).name != name for name in new):
+        raise ModelFileError(f"model: {path} names structures that cannot be ({', '.join(new[:3])}, ...).")
 
 
 def _read_card(model: bytes, session: Any, path: Path) -> ModelCard:

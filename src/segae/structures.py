@@ -15,6 +15,7 @@ The DAP Atlas counts its "costa" from below: its "costa 1 left" is ``rib_left_12
 from __future__ import annotations
 
 import csv
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,11 +26,26 @@ from typing import Literal, NamedTuple
 from segae.errors import ParameterError, UnknownStructureError
 from segae.vocabularies import Vocabulary, unanimous, vocabularies
 
-__all__ = ["Structure", "close_matches", "get", "groups", "labels", "meaning_in_dataset", "names", "schemes", "search"]
+__all__ = [
+    "Structure",
+    "close_matches",
+    "get",
+    "groups",
+    "labels",
+    "meaning_in_dataset",
+    "names",
+    "register",
+    "schemes",
+    "search",
+]
 
 Side = Literal["left", "right"]
 
 _FIRST_EXTRA_ID = 201
+_FIRST_REGISTERED_ID = 1001
+# Names that were registered, so that processes that this one starts know them too.
+_REGISTERED = "SEGAE_STRUCTURES"
+_REGISTRABLE = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _MIN_SIMILARITY = 0.6
 # Spellings that mean something else in names of files as often: an MR sequence, a subject, a brain atlas, an axis.
 # As `_key` leaves them, without a final s.
@@ -133,7 +149,47 @@ def _table() -> _Table:
         for scheme, column in (("totalsegmentator_v1", "ts_v1_id"), ("totalsegmentator_v2", "ts_v2_id")):
             if row[column]:
                 table.labels[scheme][int(row[column])] = name
+    for name in filter(None, os.environ.get(_REGISTERED, "").split(",")):
+        _add(table, name)
     return table
+
+
+def _add(table: _Table, name: str) -> Structure:
+    number = max(_FIRST_REGISTERED_ID, 1 + max(structure.id for structure in table.by_name.values()))
+    side, partner = _side_and_partner(name, set(table.by_name))
+    structure = Structure(name, number, None, None, None, "tissue", (), None, side, partner)
+    table.by_name[name] = structure
+    table.by_key.setdefault(_key(name), structure)
+    return structure
+
+
+def register(name: str) -> Structure:
+    """Make a name known that the table does not hold: a lesion, a muscle of another atlas, an animal's organ.
+
+    Models judge it once they learned it (`segae.train.adapt`); a model file that carries names registers them when it
+    is opened. It is known in this process and in those that it starts.
+
+    Parameters
+    ----------
+    name : str
+        Letters, digits and what separates them; its canonical form is in lower case with underscores. What is known
+        already, in any spelling, is returned as it is.
+
+    Raises
+    ------
+    ParameterError
+        When it begins with no letter, or has more than 64 characters.
+    """
+    table = _table()
+    canonical = re.sub(r"[\W_]+", "_", name.strip().lower()).strip("_")
+    if name in table.by_name:
+        return table.by_name[name]
+    if (known := table.by_key.get(_key(name))) is not None:
+        return known
+    if not _REGISTRABLE.fullmatch(canonical):
+        raise ParameterError(f"name: expected a letter and up to 63 letters and digits, got {name!r}.")
+    os.environ[_REGISTERED] = ",".join(filter(None, (os.environ.get(_REGISTERED), canonical)))
+    return _add(table, canonical)
 
 
 def get(name: str) -> Structure:

@@ -1,6 +1,6 @@
 """Weights of the built-in reference in 8 bits, and an 8-bit form of the whole network beside them.
 
-``python -m segae_lab.reference.int8 DATA MODEL``; MODEL, as ``segae_lab.reference.export`` wrote it, is changed in place.
+``python -m segae_lab.reference.int8 DATA MODEL`` changes MODEL in place, as ``segae_lab.reference.export`` wrote it.
 """
 
 from __future__ import annotations
@@ -39,7 +39,9 @@ def round_weights(model: Path) -> None:
         file.graph.initializer.remove(tensor)
         file.graph.initializer.append(numpy_helper.from_array(rounded, tensor.name))
         file.graph.initializer.append(numpy_helper.from_array(scale.astype(np.float32), f"{tensor.name}_scale"))
-        unfolded = helper.make_node("DequantizeLinear", [tensor.name, f"{tensor.name}_scale"], list(node.output), axis=0)
+        unfolded = helper.make_node(
+            "DequantizeLinear", [tensor.name, f"{tensor.name}_scale"], list(node.output), axis=0
+        )
         node.CopyFrom(unfolded)
     onnx.save(file, str(model))
 
@@ -70,6 +72,7 @@ def slices_of(folder: Path, model: Path) -> Iterator[Inputs]:
 
 
 def main() -> None:
+    """Change the file that the command line names."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("model", type=Path)

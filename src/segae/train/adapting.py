@@ -7,6 +7,7 @@ arXiv:1911.00068, for masks).
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import hashlib
 import json
@@ -16,11 +17,13 @@ import shutil
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
 
-from segae import Engine
+from segae import Engine, structures
+from segae.datasets import find_cases
 from segae.errors import ParameterError, SegaeError
-from segae.session import find_model
+from segae.session import Session, find_model
 from segae.threads import available_threads
 from segae.train import data
 from segae.train.feed import Ring
@@ -37,6 +40,8 @@ LEAST_SOUND = 5
 ROUNDS = 2
 HARD_FLAGS = frozenset({"empty", "wrong_side", "gaps", "truncated", "not_ct", "outside_body"})
 """Flags of masks that teach nothing."""
+# Stands in the place of a flag where the given model does not know the structure: its label is taken at its word.
+_NEW = "unknown_to_the_model"
 # A mask looks right from this predicted Dice on.
 _SOUND_DICE = 0.5
 # Between these predicted Dice, what a mask teaches in the second round rises from nothing to all.
@@ -62,7 +67,8 @@ class AdaptedMask:
     ----------
     case, structure : str
     default, adapted : float
-        Predicted Dice of the given model, and of the adapted one that did not see the case.
+        Predicted Dice of the given model (nan where it does not know the structure), and of the adapted one that did
+        not see the case.
     score : float
         The one to rank by: `adapted`, but `default` where too few sound masks taught the structure.
     by : str
@@ -94,12 +100,15 @@ class Adapted:
         Structures for which the given model's word stands -> how many sound masks there are.
     unread : dict
         Cases that could not be read -> why.
+    new : tuple of str
+        Structures that the registry did not know, and that the adapted models know.
     """
 
     masks: tuple[AdaptedMask, ...]
     models: tuple[Path, ...]
     kept: dict[str, int]
     unread: dict[str, str]
+    new: tuple[str, ...] = ()
 
 
 def adapt(
@@ -146,6 +155,7 @@ def adapt(
     out, origin = Path(out), find_model(model)
     if not minutes > 0:
         raise ParameterError(f"minutes: expected more than 0, got {minutes}. A fold wants 3 minutes or more.")
+    _register_new(Path(dataset))
     cases = data.cases(Path(dataset), "train")
     if not 2 <= folds <= len(cases):
         raise ParameterError(
@@ -187,9 +197,10 @@ def adapt(
     everything = out / "models" / "all.onnx"
     turn.learn(work / "all", everything, (), _worth(words, judged), tuple(unread))
     masks = _masks(words, judged, kept, fold_of)
+    new = tuple(sorted({word.structure for word in words if _NEW in word.flags}))
     _write(out / "adapted.csv", masks)
     models = (*(out / "models" / f"fold{fold}.onnx" for fold in range(1, folds + 1)), everything)
-    return Adapted(tuple(masks), models, kept, unread)
+    return Adapted(tuple(masks), models, kept, unread, new)
 
 
 @dataclass(frozen=True)
@@ -218,6 +229,11 @@ class _Turn:
         done = where / "done"
         if done.exists() and file.exists():
             return
+        if not any(share > 0 for case, masks in worth.items() if case not in leave_out for share in masks.values()):
+            raise ParameterError(
+                "dataset: no mask of the other folds looks right to the model of the first round, so there is nothing "
+                "to learn from; the scores of the model as it is stand."
+            )
         settings = replace(self.settings, leave_out=(*leave_out, *unread))
         checkpoint = fit(
             self.dataset,
@@ -284,11 +300,31 @@ def _words_of(cases: Iterable[data.Case], engine: Engine, file: Path) -> tuple[l
 
 
 def _judge(engine: Engine, scan: data.LabelledScan) -> list[Word]:
-    said = []
+    said, known = [], _known_to(engine.model)
     for name in sorted(scan.parts):
+        if name not in known:
+            said.append(Word(scan.case, name, 1.0, (_NEW,)))
+            continue
         word = engine.assess(scan.image, scan.mask(name).view("uint8"), name, spacing=scan.spacing_mm, reference=None)
         said.append(Word(scan.case, name, word.dice, tuple(flag.name for flag in word.flags)))
     return said
+
+
+def _register_new(dataset: Path) -> None:
+    """Register names that the registry does not know and that enough masks bear; a folder with cases.csv has none."""
+    if any((folder / "cases.csv").exists() for folder in (dataset, dataset / "data")):
+        return
+    found = find_cases(dataset).unknown
+    for name, (count, _) in found.items():
+        if count >= LEAST_SOUND:
+            with contextlib.suppress(ParameterError):  # no name at all
+                log.info("%s: a new structure, learned from this dataset alone", structures.register(name).name)
+
+
+@cache
+def _known_to(model: str) -> frozenset[str]:
+    """Structures that a model file can judge."""
+    return frozenset(Session(model, "cpu", 1).card.structures)
 
 
 def _sound(words: Iterable[Word]) -> Counter[str]:
@@ -297,12 +333,15 @@ def _sound(words: Iterable[Word]) -> Counter[str]:
 
 
 def _worth(words: Iterable[Word], judged: Iterable[Word] | None) -> Worth:
-    """How much every mask teaches: nothing with hard flags; else all, or what the last round thinks of it."""
+    """How much every mask teaches: nothing with hard flags; else all, or what the last round thinks of it.
+
+    Of new structures a round knows too little to think anything.
+    """
     low, high = _TEACHES_DICE
     thought = None if judged is None else {(word.case, word.structure): word.dice for word in judged}
     found: Worth = {}
     for word in words:
-        dice = high if thought is None else thought.get((word.case, word.structure), math.nan)
+        dice = high if thought is None or _NEW in word.flags else thought.get((word.case, word.structure), math.nan)
         hard = bool(HARD_FLAGS & set(word.flags)) or math.isnan(word.dice) or math.isnan(dice)
         worth = 0.0 if hard else min(max((dice - low) / (high - low), 0.0), 1.0)
         found.setdefault(word.case, {})[word.structure] = worth
@@ -316,9 +355,10 @@ def _masks(
     masks = []
     for word in words:
         said = adapted.get((word.case, word.structure), math.nan)
+        default = math.nan if _NEW in word.flags else word.dice
         by = "default" if word.structure in kept or math.isnan(said) else "adapted"
-        score = word.dice if by == "default" else said
-        masks.append(AdaptedMask(word.case, word.structure, word.dice, said, score, by, fold_of[word.case]))
+        score = default if by == "default" else said
+        masks.append(AdaptedMask(word.case, word.structure, default, said, score, by, fold_of[word.case]))
     return sorted(masks, key=lambda mask: (-1.0 if math.isnan(mask.score) else mask.score, mask.case, mask.structure))
 
 

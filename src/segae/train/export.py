@@ -16,7 +16,7 @@ from torch.nn import functional
 from segae.recipe import METADATA_KEY, Calibration, IntervalCurve, ModelCard
 from segae.train.fit import new_judge
 from segae.train.network import Judge
-from segae.train.synthesis import RECIPE, STRUCTURES
+from segae.train.synthesis import RECIPE, nameless, structure_names
 
 OPSET = 17
 
@@ -39,7 +39,7 @@ class ShippedJudge(nn.Module):
         super().__init__()
         self.judge = copy.deepcopy(judge).eval()
         with torch.no_grad():
-            codes = self.judge.code(torch.arange(len(STRUCTURES)))  # the code of nameless regions is not needed
+            codes = self.judge.code(torch.arange(nameless()))  # the code of nameless regions is not needed
         self.judge.code = nn.Embedding.from_pretrained(codes)  # type: ignore[no-untyped-call]
 
     def forward(self, slices: Tensor, structure: Tensor) -> Verdict:
@@ -81,7 +81,7 @@ def export(
     card = ModelCard(
         name=name,
         recipe=RECIPE,
-        structures=STRUCTURES,
+        structures=structure_names(),
         trained=frozenset(state["trained"]),
         outputs={role: role for role in Verdict._fields},
         calibration=calibration or {},

@@ -23,7 +23,7 @@ from segae.train.passing_off import USUAL_SHARE, nearness, passed_off
 from segae.train.restore import normalise, restore
 from segae.train.run import Run, log_to, torch_device
 from segae.train.sources import Mixture, MoreScans
-from segae.train.synthesis import MASK_CHANNEL, RECIPE, SHARES, STRUCTURES, TRUTH_PX, Samples, Visit
+from segae.train.synthesis import MASK_CHANNEL, RECIPE, SHARES, TRUTH_PX, Samples, Visit, structure_names
 from segae.train.text import embeddings, facts
 
 CHECKPOINT = "checkpoint.pt"
@@ -82,7 +82,7 @@ class Settings:
 
 def new_judge(widths: Widths | None = None) -> Judge:
     """Untrained network for the recipe and all structures of the registry."""
-    names = list(STRUCTURES)
+    names = list(structure_names())
     # The last row is that of nameless regions: no meaning, no facts.
     text, plain = (
         functional.pad(torch.from_numpy(columns), (0, 0, 0, 1)) for columns in (embeddings(names), facts(names))

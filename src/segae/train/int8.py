@@ -16,7 +16,7 @@ import onnx
 
 from segae.int8 import INT8_KEY
 from segae.train.feed import Ring
-from segae.train.synthesis import STRUCTURES
+from segae.train.synthesis import nameless
 
 log = logging.getLogger("segae.train")
 
@@ -93,7 +93,7 @@ def samples_of(ring: Ring) -> Iterator[Inputs]:
     """The samples of a training as the network takes them, nameless regions left out."""
     for file in ring.files():
         samples = ring.get(file)
-        samples = samples.take(np.flatnonzero(samples.structure < len(STRUCTURES)))
+        samples = samples.take(np.flatnonzero(samples.structure < nameless()))
         slices = np.ascontiguousarray(samples.slices.transpose(0, 3, 1, 2), np.float32) / 255
         yield {"slices": slices, "structure": samples.structure.astype(np.int64)}
 

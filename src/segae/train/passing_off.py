@@ -17,7 +17,7 @@ from torch import Tensor
 
 from segae.train.data import LabelledScan
 from segae.train.losses import Targets
-from segae.train.synthesis import NAMELESS, STRUCTURES, structure_boxes
+from segae.train.synthesis import nameless, structure_boxes, structure_names
 
 # Usual share of the samples that can be passed off, and are.
 USUAL_SHARE = 0.12
@@ -33,8 +33,8 @@ def nearness(scans: Iterable[LabelledScan]) -> npt.NDArray[np.float32]:
     Two structures count where one scan has both, in different voxels: then neither is part of the other. The last row
     and column, of nameless regions, are 0.
     """
-    total = np.zeros((NAMELESS + 1, NAMELESS + 1), np.float32)
-    index = {name: i for i, name in enumerate(STRUCTURES)}
+    total = np.zeros((nameless() + 1, nameless() + 1), np.float32)
+    index = {name: i for i, name in enumerate(structure_names())}
     for scan in scans:
         boxes = {name: box for name, box in structure_boxes(scan).items() if name in index}
         middles = {name: box.mean(axis=0) * scan.spacing_mm for name, box in boxes.items()}

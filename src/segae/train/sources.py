@@ -15,7 +15,7 @@ from segae.train import data
 from segae.train.augment import augmented
 from segae.train.data import LabelledScan
 from segae.train.passing_off import nearness
-from segae.train.synthesis import RECIPE, SHARES, STRUCTURES, Samples, Visit
+from segae.train.synthesis import RECIPE, SHARES, Samples, Visit, structure_names
 from segae.train.teachers import lessons
 
 _SOURCE_POWER = 0.65
@@ -110,7 +110,8 @@ class Mixture:
         for name, share in self.shares.items():
             if share > 0:
                 (drawn if self.more[name].synthetic else real).update(self.more[name].structures())
-        return (real | drawn) & set(STRUCTURES), (drawn - real) & set(STRUCTURES), near
+        names = set(structure_names())
+        return (real | drawn) & names, (drawn - real) & names, near
 
     def _labelled(self) -> Draw:
         cases = training_cases(self.folder, self.leave_out)

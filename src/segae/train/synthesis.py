@@ -43,9 +43,6 @@ RECIPE = Recipe(
 MASK_CHANNEL = 4
 TRUTH_PX = 48
 MIN_VOXELS = 30
-STRUCTURES = tuple(structures.names())
-# The code of regions that have no name, behind those of the structures.
-NAMELESS = len(STRUCTURES)
 
 # Kinds of spoiled masks and their usual shares. "engine" is one of the many errors of `segae.perturb`, for masks that
 # are small enough to be spoiled in passing; "network" is what a segmentation network made of the scan, where there is
@@ -74,7 +71,7 @@ class Samples:
     truth : uint8 [n, TRUTH_PX, TRUTH_PX]
         Share of each pixel that the structure covers, times 255.
     structure, kind : int16 [n]
-        Index into `STRUCTURES` (or `NAMELESS`) and `KINDS`.
+        Index into `structure_names` (or `nameless`) and `KINDS`.
     pixels : int32 [n, 3]
         Voxels of the whole slice shared by mask and truth, of the mask, of the truth.
     fraction : float32 [n]
@@ -229,8 +226,18 @@ def kind_shares(swaps: float) -> npt.NDArray[np.float64]:
     return shares
 
 
+def structure_names() -> tuple[str, ...]:
+    """Structures in the order of their codes: the registry's, with those that a dataset brought at its end."""
+    return tuple(structures.names())
+
+
+def nameless() -> int:
+    """The code of regions that have no name, behind those of the structures."""
+    return len(structure_names())
+
+
 def _group(name: str) -> str:
-    return structures.get(name).group if name in STRUCTURES else "region"
+    return structures.get(name).group if name in structure_names() else "region"
 
 
 def structure_boxes(scan: LabelledScan, threads: int = 1) -> dict[str, npt.NDArray[np.int64]]:
@@ -280,7 +287,8 @@ def cut_samples(
     ]
     shared, wanted = int(np.count_nonzero(given[target.box] & target.mask)), int(np.count_nonzero(target.mask))
     whole = np.array([shared / found.voxels, shared / max(wanted, 1)], np.float32)
-    structure = STRUCTURES.index(target.name) if target.name in STRUCTURES else NAMELESS
+    names = structure_names()
+    structure = names.index(target.name) if target.name in names else nameless()
     return Samples(
         slices=np.ascontiguousarray(np.rint(slices * 255).astype(np.uint8).transpose(0, 2, 3, 1)),
         truth=np.rint(seen * 255).astype(np.uint8),

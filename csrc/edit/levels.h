@@ -51,8 +51,8 @@ Counts flip(const Box& box, const uint8_t* mask, const float* level, double stre
             uint8_t* out);
 
 // Flipping voxels by strength: counts[4 b + 2 t + m] of those whose level falls into bin b of `bins` equal ones over
-// [0, most], with t = in truth, m = in mask. A level in bin b flips at every strength >= (b + 1) most / bins; levels below
-// 0 are in bin 0.
+// [0, most], with t = in truth, m = in mask. A level in bin b flips at every strength >= (b + 1) most / bins; levels
+// below 0 are in bin 0.
 void level_histogram(const Box& box, const uint8_t* mask, const float* level, const uint8_t* truth, double most,
                      int64_t bins, int threads, int64_t* counts);
 

@@ -352,10 +352,12 @@ def _why_no_cuda(runtime: Any) -> str:
 
 
 def _register(names: Sequence[str], path: Path) -> None:
-    """Make names known that the model learned from a dataset and the registry does not hold."""
-    new = sorted(set(names) - set(structures.names()))
-    if len(new) > _MOST_NEW or any(structures.register(name).name != name for name in new):
-        raise ModelFileError(f"model: {path} names structures that cannot be ({', '.join(new[:3])}, ...).")
+    """Make names known that the model learned from a dataset; converted models call what nobody named by its number."""
+    new = [name for name in names if name not in structures.names() and structures.may_register(name)]
+    if len(new) > _MOST_NEW:
+        raise ModelFileError(f"model: {path} brings {len(new)} names of structures, and {_MOST_NEW} are the most.")
+    for name in new:
+        structures.register(name)
 
 
 def _read_card(model: bytes, session: Any, path: Path) -> ModelCard:

@@ -163,6 +163,11 @@ def _add(table: _Table, name: str) -> Structure:
     return structure
 
 
+def may_register(name: object) -> bool:
+    """Whether it is the canonical form of a name that `register` takes."""
+    return isinstance(name, str) and _REGISTRABLE.fullmatch(name) is not None
+
+
 def register(name: str) -> Structure:
     """Make a name known that the table does not hold: a lesion, a muscle of another atlas, an animal's organ.
 
@@ -186,7 +191,7 @@ def register(name: str) -> Structure:
         return table.by_name[name]
     if (known := table.by_key.get(_key(name))) is not None:
         return known
-    if not _REGISTRABLE.fullmatch(canonical):
+    if not may_register(canonical):
         raise ParameterError(f"name: expected a letter and up to 63 letters and digits, got {name!r}.")
     os.environ[_REGISTERED] = ",".join(filter(None, (os.environ.get(_REGISTERED), canonical)))
     return _add(table, canonical)

@@ -127,7 +127,8 @@ def test_a_reference_that_cannot_be_used_is_told_once(run: Run, dataset: Path, r
 def test_trust_comes_from_the_cohort() -> None:
     rows = [_row(f"c{i}", 0.93) for i in range(30)] + [_row("bad", 0.3)]
     found = {row.case_id: row for row in weighed(rows, (), None)}
-    assert found["bad"].dice < 0.6 < 0.8 < found["c0"].dice, "the judge alone says 0.8 of both"
+    assert found["bad"].dice < 0.6, "the judge alone says 0.8"
+    assert found["c0"].dice > 0.8
     assert found["c0"].reference_reliability == pytest.approx(0.92, abs=0.02)
     # Where masks and references never agree, nobody knows which is wrong: the judge is heard.
     apart = [_row(f"c{i}", 0.3) for i in range(30)]

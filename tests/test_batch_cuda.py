@@ -356,10 +356,11 @@ def test_the_callers_stream_orders_the_work(
 
 
 @pytest.mark.gpu
-def test_the_default_model_on_a_gpu(gpu: Any, open_on_gpu: Any) -> None:
+def test_the_default_model_on_a_gpu(gpu: Any, open_on_gpu: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every operator of the real network has its place there; fp32 sums in another order."""
     from segae import demo
 
+    monkeypatch.setenv("SEGAE_FULL_PRECISION", "1")  # a GPU runs the float form, too
     image, masks = demo.phantom()
     for name, mask in masks.items():
         wanted = segae.Engine("default", "cpu", threads=2).score(image, mask, name, spacing=demo.SPACING_MM)

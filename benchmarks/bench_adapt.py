@@ -243,7 +243,7 @@ def report(file: Path, model: str) -> None:
     lines = [
         "# Adaptation to a data set with wrong labels in it", "",
         f"{date.today()}, {os.cpu_count()} CPU cores, no GPU, model {model}. "
-        "`benchmarks/bench_adapt.py` says how the data sets are made.", "",
+        "`benchmarks/bench_adapt.py` says how the data sets are made.", "The model learned from neither source.", "",
     ]  # fmt: skip
     for source, spoiled, minutes in runs:
         mine = [r for r in rows if (r["source"], r["spoiled"], r["minutes"]) == (source, spoiled, minutes)]

@@ -25,6 +25,7 @@ import numpy.typing as npt
 
 import segae
 from segae import Engine, structures
+from segae.audit.review.outliers import robust_scale
 from segae.train import adapt, data
 from segae.train.adapting import ROUNDS
 from segae.train.decisions import work_saved
@@ -169,7 +170,7 @@ def volume_outliers(folder: Path, keys: Sequence[Key]) -> Float64:
     for (_, name), value in volume.items():
         cohort[name].append(value)
     middle = {name: np.median(values) for name, values in cohort.items()}
-    scale = {name: 1.4826 * np.median(np.abs(np.array(v) - middle[name])) for name, v in cohort.items()}
+    scale = {name: robust_scale(np.array(values)) for name, values in cohort.items()}
     return np.array([-abs(volume[key] - middle[key[1]]) / max(scale[key[1]], 0.1) for key in keys])
 
 

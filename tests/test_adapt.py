@@ -25,9 +25,10 @@ from segae.cli import main  # noqa: E402
 from segae.cli import train as cli_train  # noqa: E402
 from segae.cli.audit import minutes  # noqa: E402
 from segae.errors import ParameterError  # noqa: E402
-from segae.session import Session  # noqa: E402
+from segae.session import Session, card_of  # noqa: E402
 from segae.train import adapting, data, export, fit, run, synthesis  # noqa: E402
 from segae.train.adapting import Word  # noqa: E402
+from segae.train.restore import restore  # noqa: E402
 
 FEW = fit.Settings(steps=2, batch=8, ring=1, pull=1.0)
 pytestmark = pytest.mark.filterwarnings("ignore::segae.NotCTWarning")  # the made-up scans have no air
@@ -50,13 +51,18 @@ def small(tmp_path, monkeypatch):
         return SimpleNamespace(is_alive=lambda: True, terminate=lambda: None)
 
     monkeypatch.setattr(fit.feed, "start", start)
-    begin = fit.JudgeRun(fit.Settings(steps=1, batch=8), {"liver", "pancreas"}, CPU)
+    _begun({"liver", "pancreas"}).save(tmp_path / "checkpoint.pt")
+    export.export(tmp_path / "checkpoint.pt", tmp_path / "tiny.onnx", "tiny")
+    return SimpleNamespace(model=tmp_path / "tiny.onnx", begun=begun)
+
+
+def _begun(trained):
+    """A run before its first step."""
+    begin = fit.JudgeRun(fit.Settings(steps=1, batch=8), trained, CPU)
     with torch.no_grad():
         for weights in begin.average.module.parameters():  # equal tensors would be one in the file
             weights.add_(0.01 * torch.randn_like(weights))
-    begin.save(tmp_path / "checkpoint.pt")
-    export.export(tmp_path / "checkpoint.pt", tmp_path / "tiny.onnx", "tiny")
-    return SimpleNamespace(model=tmp_path / "tiny.onnx", begun=begun)
+    return begin
 
 
 def _dataset(folder, cases, names=("liver", "spleen")):
@@ -175,6 +181,24 @@ def test_names_that_nobody_knew_are_learned(tmp_path, small, monkeypatch, unregi
     assert float(done.stdout) == pytest.approx(
         segae.Engine(found.models[-1], "cpu").score(*arguments[1:], "odd_lesion"), abs=1e-6
     )
+
+
+def test_codes_follow_their_names(tmp_path, small, unregistered):
+    """Where another file brought another name first, a model's new structure has another place than in its file."""
+    structures.register("lesion")
+    begin = _begun({"lesion"})
+    begin.save(tmp_path / "lesion.pt")
+    export.export(tmp_path / "lesion.pt", tmp_path / "lesion.onnx", "lesion")
+    wanted = begin.average.module.eval().code(torch.tensor([structures.names().index("lesion")]))
+    for known in (structures._table().by_name, structures._table().by_key):
+        known.pop(next(key for key, made in known.items() if made.name == "lesion"))
+    structures.register("another")
+    assert "lesion" not in structures.names()
+    assert "lesion" in card_of(tmp_path / "lesion.onnx").structures
+    restored = _judge()
+    restore(restored, tmp_path / "lesion.onnx")
+    found = restored.eval().code(torch.tensor([structures.names().index("lesion")]))
+    assert torch.allclose(found, wanted, atol=1e-3)
 
 
 def test_registering_a_name(unregistered):

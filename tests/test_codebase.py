@@ -24,7 +24,7 @@ LAYERS = [
     "_core structures recipe assessment frame grids foreign readers volume device session slices batch picture "
     "vocabularies label_names parts content whole_numbers masks gaps label_scan hu_range warn reference "
     "expected named_values containers itk_images "
-    "mask_files suffixes onnx_graph cpu_features int8",
+    "mask_files suffixes onnx_graph cpu_features int8 cards",
     "judging flags anatomy assembly judge together batch_scores",
     "engine agreement perturbation",
     "api parts",

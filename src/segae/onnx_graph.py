@@ -69,9 +69,9 @@ def metadata(model: bytes, key: str) -> bytes | None:
     """What a model that was checked says under a key of its metadata."""
     for field, wire, value in _fields(memoryview(model)):
         if field == _MODEL_METADATA and wire == _BYTES:
-            entry = {part: bytes(held) for part, kind, held in _fields(value) if kind == _BYTES}
-            if entry.get(1) == key.encode():
-                return entry.get(2, b"")
+            entry = {part: held for part, kind, held in _fields(value) if kind == _BYTES}
+            if bytes(entry.get(1, b"")) == key.encode():
+                return bytes(entry.get(2, b""))
     return None
 
 

@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from segae import _core, structures
+from segae import _core
+from segae.cards import read_card
 from segae.cuda_driver import cuda_driver_devices, cuda_driver_version
 from segae.errors import DeviceError, ModelFileError, ParameterError
 from segae.int8 import fastest
-from segae.onnx_graph import metadata, read_model
-from segae.recipe import METADATA_KEY, ModelCard
+from segae.onnx_graph import read_model
+from segae.recipe import ModelCard
 
 # Most slices that a CPU thread judges at once: more gain nothing, and activations stay in the tens of megabytes.
 _CHUNK = 16
@@ -29,7 +30,6 @@ _CUDA = "CUDAExecutionProvider"
 _CPU = "CPUExecutionProvider"
 _GPU_MEMORY = "cuda"
 _MOST_STREAMS = 4
-_MOST_NEW = 500  # names of structures that a model file may bring
 _MODELS = Path(__file__).parent / "models"
 _CHECKSUMS = _MODELS / "SHA256SUMS"
 _MODEL_INPUTS = {"slices", "structure"}
@@ -143,14 +143,12 @@ class Session:
 
     def _open(self) -> None:
         self._runtimes: dict[int | None, Any] = {}
-        self._session, self.device = self._new_runtime(None)
-        self.card = _read_card(read_model(self.path), self._session, self.path)
-        _register(self.card.structures, self.path)
+        model = read_model(self.path)
+        self._session, self.device = open_runtime(model, self.path, self._wanted)
+        self.card = read_card(model, self.path)
+        _check_fits(self.card, self._session, self.path)
         self._index = {name: index for index, name in enumerate(self.card.structures)}
         self._pid = os.getpid()  # last: it tells other threads that the session is this process's own
-
-    def _new_runtime(self, stream: int | None) -> tuple[Any, str]:
-        return open_runtime(self.path, self._wanted, stream)
 
     @property
     def _number(self) -> int:
@@ -170,7 +168,7 @@ class Session:
                 # A loop uses one stream, or a few; each holds the weights once more.
                 while len(self._runtimes) >= _MOST_STREAMS:
                     self._runtimes.pop(next(iter(self._runtimes)))
-                self._runtimes[stream] = self._new_runtime(stream)[0]
+                self._runtimes[stream] = open_runtime(read_model(self.path), self.path, self._wanted, stream)[0]
             return self._runtimes[stream]
 
     def __getstate__(self) -> dict[str, Any]:
@@ -182,8 +180,17 @@ class Session:
         self._open()
 
 
-def open_runtime(path: Path, device: str, stream: int | None = None) -> tuple[Any, str]:
-    """Open an ONNX file; on a GPU, to work on a caller's stream where one is given.
+def open_runtime(model: bytes, path: Path, device: str, stream: int | None = None) -> tuple[Any, str]:
+    """Open a model that was read; on a GPU, to work on a caller's stream where one is given.
+
+    Parameters
+    ----------
+    model : bytes
+        As `segae.onnx_graph.read_model` returns it.
+    path : Path
+        Where it lies; named in errors.
+    device : str
+    stream : int, optional
 
     Returns
     -------
@@ -197,7 +204,6 @@ def open_runtime(path: Path, device: str, stream: int | None = None) -> tuple[An
     ------
     ModelFileError, DeviceError
     """
-    model = read_model(path)
     runtime = _import_runtime()
     options = runtime.SessionOptions()
     options.intra_op_num_threads = 1
@@ -351,23 +357,20 @@ def _why_no_cuda(runtime: Any) -> str:
     )
 
 
-def _register(names: Sequence[str], path: Path) -> None:
-    """Make names known that the model learned from a dataset; converted models call what nobody named by its number."""
-    new = [name for name in names if name not in structures.names() and structures.may_register(name)]
-    if len(new) > _MOST_NEW:
-        raise ModelFileError(f"model: {path} brings {len(new)} names of structures, and {_MOST_NEW} are the most.")
-    for name in new:
-        structures.register(name)
+def card_of(model: str | os.PathLike[str]) -> ModelCard:
+    """What a model file says of itself, without opening the network; the structures that it brings are known then.
+
+    Raises
+    ------
+    ModelFileError
+        As for `Session`.
+    """
+    path = model_path(model)
+    return read_card(read_model(path), path)
 
 
-def _read_card(model: bytes, session: Any, path: Path) -> ModelCard:
-    text = metadata(model, METADATA_KEY)
-    if text is None:
-        raise ModelFileError(
-            f"model: {path} is an ONNX file without segae's metadata, so its recipe is unknown. "
-            f"Export it with segae.train, or convert the authors' checkpoint."
-        )
-    card = ModelCard.from_json(text.decode(errors="replace"), str(path))
+def _check_fits(card: ModelCard, session: Any, path: Path) -> None:
+    """Refuse a model whose network is not the one that its card describes."""
     inputs = {tensor.name: tensor.shape for tensor in session.get_inputs()}
     missing = set(card.outputs.values()) - {tensor.name for tensor in session.get_outputs()}
     if inputs.keys() != _MODEL_INPUTS or missing:
@@ -382,4 +385,3 @@ def _read_card(model: bytes, session: Any, path: Path) -> ModelCard:
             f"model: {path} takes slices of shape [n, c, h, w] = {inputs['slices']}, but the recipe in its metadata "
             f"makes {wanted}. Export the model again."
         )
-    return card

@@ -98,7 +98,7 @@ def _adapt(options: argparse.Namespace) -> int:
             raise ParameterError("adapt: --names is not read by it; name files and structures as docs/audit.md says.")
         require_torch("adapt")
         from segae.audit.scoring.adapted import add_adapted
-        from segae.session import Session, find_model
+        from segae.session import card_of
         from segae.train.adapting import adapt
 
         found = adapt(
@@ -112,7 +112,7 @@ def _adapt(options: argparse.Namespace) -> int:
         add_adapted(
             options.output,
             {(mask.case, mask.structure): mask.adapted for mask in found.masks if mask.by == "adapted"},
-            Session(find_model(options.model), "cpu", 1).card,
+            card_of(options.model),
         )
     except (SegaeError, OSError, RuntimeError) as error:
         print(f"segae: not adapted: {error}\nThe audit in {options.output} stands.", file=sys.stderr)

@@ -22,14 +22,14 @@ def add_parser(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print the structures that match."""
     from segae import structures
-    from segae.session import Session
+    from segae.session import card_of
 
     found = structures.search(options.query)
     if not found:
         near = ", ".join(structures.close_matches(options.query)) or "none"
         print(f"segae: no structure matches {options.query!r}; closest: {near}", file=sys.stderr)
         return 1
-    card = Session("default", "cpu", 1).card
+    card = card_of("default")
     columns = ("name", "group", "default model saw", "also")
     print_table(columns, [(s.name, s.group, _seen(s.name, card), ", ".join(s.spellings[1:6])) for s in found])
     return 0

@@ -92,8 +92,9 @@ class ReferenceNetwork:
         self._open()
 
     def _open(self) -> None:
-        self._runtime, self.device = open_runtime(self.path, self._wanted)
-        text = metadata(read_model(self.path), METADATA_KEY)
+        model = read_model(self.path)
+        self._runtime, self.device = open_runtime(model, self.path, self._wanted)
+        text = metadata(model, METADATA_KEY)
         if text is None:
             raise ModelFileError(f"reference: {self.path} is no reference network of segae.")
         self.card = ReferenceCard.from_json(text.decode(errors="replace"), self.path)

@@ -17,13 +17,12 @@ import shutil
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cache
 from pathlib import Path
 
 from segae import Engine, structures
 from segae.datasets import find_cases
 from segae.errors import ParameterError, SegaeError
-from segae.session import Session, find_model
+from segae.session import card_of, find_model
 from segae.threads import available_threads
 from segae.train import data
 from segae.train.feed import Ring
@@ -300,7 +299,7 @@ def _words_of(cases: Iterable[data.Case], engine: Engine, file: Path) -> tuple[l
 
 
 def _judge(engine: Engine, scan: data.LabelledScan) -> list[Word]:
-    said, known = [], _known_to(engine.model)
+    said, known = [], card_of(engine.model).structures
     for name in sorted(scan.parts):
         if name not in known:
             said.append(Word(scan.case, name, 1.0, (_NEW,)))
@@ -319,12 +318,6 @@ def _register_new(dataset: Path) -> None:
         if count >= LEAST_SOUND:
             with contextlib.suppress(ParameterError):  # no name at all
                 log.info("%s: a new structure, learned from this dataset alone", structures.register(name).name)
-
-
-@cache
-def _known_to(model: str) -> frozenset[str]:
-    """Structures that a model file can judge."""
-    return frozenset(Session(model, "cpu", 1).card.structures)
 
 
 def _sound(words: Iterable[Word]) -> Counter[str]:

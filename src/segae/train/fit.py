@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from segae.session import Session
+from segae.session import card_of
 from segae.train import data, feed
 from segae.train.losses import Targets, dice_of, judge_loss
 from segae.train.network import Judge, Judgement, Widths
@@ -129,14 +129,15 @@ def fit(
     work.mkdir(parents=True, exist_ok=True)
     log_to(work / "fit.log")
     torch.manual_seed(settings.seed)
+    # Read first: the structures that it brings have a place in all that follows.
+    known = card_of(initial) if initial is not None and initial.suffix == ".onnx" else None
     source = Mixture(
         folder, settings.leave_out, settings.shares, more or {}, predictions, swaps=settings.swaps, worth=worth or {}
     )
     checks = held_out_samples(folder, settings.leave_out) if worth is None else {}
     trained, synthetic, near = source.survey()  # before the other process starts: both would build what is missing
-    if settings.pull and initial is not None and initial.suffix == ".onnx":
+    if settings.pull and known is not None:
         # What is held near the old weights is still known.
-        known = Session(initial, "cpu", 1).card
         synthetic = (synthetic | known.synthetic) - (trained - synthetic) - (known.trained - known.synthetic)
         trained |= known.trained
     ring = feed.Ring(work / "ring", settings.ring)

@@ -14,7 +14,7 @@ from segae import Engine, structures
 from segae.assessment import calibrate, interval_of
 from segae.errors import ParameterError
 from segae.recipe import METADATA_KEY, Calibration, ModelCard
-from segae.session import Session, find_model
+from segae.session import card_of, find_model
 from segae.train.calibration import interval_curves, monotone_curve
 from segae.train.data import Case
 from segae.train.evaluate import judge_cases
@@ -72,7 +72,7 @@ def recalibrate(model: Path | str, cases: Sequence[Case], out: Path, workers: in
     ParameterError
         With fewer than three cases, or with masks of fewer than three.
     """
-    card = Session(model, "cpu", 1).card
+    card = card_of(model)
     bare = replace(card, calibration={}, intervals={})
     with TemporaryDirectory() as folder:
         uncalibrated = Path(folder) / "uncalibrated.onnx"

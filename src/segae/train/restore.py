@@ -6,7 +6,7 @@ so that the restored judge says what the file says, and its layers are normalise
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import onnx
@@ -15,7 +15,9 @@ from onnx import numpy_helper
 from torch import Tensor, nn
 
 from segae.errors import ModelFileError
+from segae.session import card_of
 from segae.train.network import Judge
+from segae.train.synthesis import structure_names
 
 _RIDGE = 1e-2
 
@@ -54,7 +56,7 @@ def restore(judge: Judge, file: Path) -> set[str]:
             else:
                 folded.add(name.removesuffix("conv") + "norm")
                 modules[name.removesuffix("conv") + "norm"].bias.copy_(weights[1])
-        _restore_codes(judge, stored["judge.code.weight"])
+        _restore_codes(judge, stored["judge.code.weight"], card_of(file).structures)
     return folded
 
 
@@ -69,16 +71,18 @@ def _module_of(node: str) -> str:
     return ".".join(parts)
 
 
-def _restore_codes(judge: Judge, codes: Tensor) -> None:
-    """Split the codes into what follows from names and facts (ridge regression) and what is learned."""
+def _restore_codes(judge: Judge, codes: Tensor, names: Sequence[str]) -> None:
+    """Split the codes of structures into what follows from names and facts (ridge regression) and what is learned."""
     code = judge.code
-    table = code.table[: len(codes)]
+    places = {name: place for place, name in enumerate(structure_names())}
+    rows = torch.tensor([places[name] for name in names])
+    table = code.table[rows]
     known = torch.cat([table, torch.ones(len(table), 1)], dim=1)
     gram = known @ known.T + _RIDGE * len(known) * torch.eye(len(known))
     weight = known.T @ torch.linalg.solve(gram, codes)
     code.first.weight.copy_(weight[:-1].T)
     code.first.bias.copy_(weight[-1])
-    code.learned.weight[: len(codes)] = codes - known @ weight
+    code.learned.weight[rows] = codes - known @ weight
     nn.init.zeros_(code.second.weight)
     nn.init.zeros_(code.second.bias)
 

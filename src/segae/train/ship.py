@@ -10,7 +10,7 @@ import numpy as np
 from segae import Engine
 from segae.assessment import calibrate
 from segae.recipe import ModelCard
-from segae.session import Session
+from segae.session import card_of
 from segae.threads import available_threads
 from segae.train.calibration import interval_curves, monotone_curve
 from segae.train.data import Case
@@ -38,7 +38,7 @@ def ship(checkpoint: Path, out: Path, name: str, held_out: list[Case], calibrate
     if not held_out:
         if calibrated_by is None:
             return export(checkpoint, out, name)
-        lender = Session(calibrated_by, "cpu", 1).card
+        lender = card_of(calibrated_by)
         return export(checkpoint, out, name, lender.calibration, lender.intervals)
     export(checkpoint, out, name)
     whole, _ = judge_cases(Engine(out, threads=1), held_out, seed=1, workers=available_threads())

@@ -401,3 +401,4 @@ def test_the_callers_stream_reaches_the_runtime(monkeypatch: pytest.MonkeyPatch)
     assert (device, options["device_id"], options["user_compute_stream"]) == ("cuda:1", 1, "77")
     ((_, options), _), _ = session._providers(runtime, "cuda:0", None)
     assert "user_compute_stream" not in options
+    assert "device_id" not in options  # ONNX Runtime warns of it

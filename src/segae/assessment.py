@@ -249,28 +249,28 @@ def aggregate(slices: SlicePredictions) -> tuple[float, float, float]:
     none of the mask: recall is at most the share of the structure that lies in slices with any mask. Where the model
     tells of the whole mask too, its word counts for `WHOLE_SHARE`.
     """
-    length = np.where(slices.area_mm2 > 0, 1.0, BEYOND_REACH) * slices.share_mm
+    inside = slices.area_mm2 > 0
     filled = slices.share_mm if slices.filled_mm is None else slices.filled_mm
-    overlap = np.nansum(np.clip(slices.precision, 0, 1) * slices.area_mm2 * filled)
-    mask = np.nansum(slices.area_mm2 * filled)
-    truth = max(float(np.nansum(slices.truth_mm2 * length)), float(overlap))
-    precision = float(overlap / mask)
-    recall = float(overlap / truth) if truth > 0 else 0.0
+    truth_mm2 = np.nan_to_num(slices.truth_mm2, copy=False)
+    overlap = float(np.nan_to_num(np.clip(slices.precision, 0, 1)) @ (slices.area_mm2 * filled))
+    truth = max(float(truth_mm2 @ np.where(inside, slices.share_mm, BEYOND_REACH * slices.share_mm)), overlap)
+    precision = overlap / float(slices.area_mm2 @ filled)
+    recall = overlap / truth if truth > 0 else 0.0
     if slices.whole_precision is not None and slices.whole_recall is not None:
-        inside = slices.area_mm2 > 0
-        precision += WHOLE_SHARE * (_consensus(slices.whole_precision[inside]) - precision)
-        spanned = np.nansum((slices.truth_mm2 * slices.share_mm)[inside])
-        reached = np.nansum((slices.truth_mm2 * filled)[inside])
-        most = float(reached / spanned) if spanned > 0 else 1.0
-        recall += WHOLE_SHARE * (min(_consensus(slices.whole_recall[inside]), most) - recall)
+        whole = _consensus(np.stack([slices.whole_precision[inside], slices.whole_recall[inside]]))
+        precision += WHOLE_SHARE * (float(whole[0]) - precision)
+        spanned, reached = (float(truth_mm2[inside] @ lengths[inside]) for lengths in (slices.share_mm, filled))
+        most = reached / spanned if spanned > 0 else 1.0
+        recall += WHOLE_SHARE * (min(float(whole[1]), most) - recall)
     total = precision + recall
     return 2 * precision * recall / total if total > 0 else 0.0, precision, recall
 
 
-def _consensus(shares: Float64) -> float:
-    """One share in (0, 1) from many: the mean of their log odds."""
+def _consensus(shares: Float64) -> Float64:
+    """One share in (0, 1) from many, along the last axis: the mean of their log odds."""
     bounded = np.clip(shares, 1e-4, 1 - 1e-4)
-    return float(1 / (1 + np.exp(-np.mean(np.log(bounded / (1 - bounded))))))
+    consensus: Float64 = 1 / (1 + np.exp(-np.log(bounded / (1 - bounded)).mean(axis=-1)))
+    return consensus
 
 
 def calibrate(dice: float, structure: str, table: dict[str, Calibration]) -> float:

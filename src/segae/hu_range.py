@@ -45,7 +45,7 @@ def why_no_ct(values: npt.NDArray[Any]) -> str:
     # What was not measured says nothing of what was.
     low_values, counts = np.unique(finite[finite < _PADDING_HU], return_counts=True)
     padding = low_values[counts >= _PADDING_SHARE * finite.size]
-    measured = finite[~np.isin(finite, padding)]
+    measured = finite[~np.isin(finite, padding)] if padding.size else finite
     if measured.size == 0:
         return f"The image holds {padding[0]:.4g} and nothing else."
     seen = _impossible(measured)

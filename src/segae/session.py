@@ -22,14 +22,15 @@ from segae.recipe import ModelCard
 
 # Most slices that a CPU thread judges at once: more gain nothing, and activations stay in the tens of megabytes.
 _CHUNK = 16
-# On a GPU, batches are padded to one of these sizes, since cuDNN looks for an algorithm at every new shape. The first
-# holds the slices of one mask.
+# On a GPU, batches are padded to one of these sizes, and each size has a runtime of its own: cuDNN plans a convolution
+# anew whenever its shape changes, which takes ten times as long as the network. The first holds the slices of one mask.
 _GPU_BATCHES = (16, 64, 256)
 
 _CUDA = "CUDAExecutionProvider"
 _CPU = "CPUExecutionProvider"
 _GPU_MEMORY = "cuda"
-_MOST_STREAMS = 4
+# A loop works on one stream, or on a few, with one or two sizes; each runtime holds the weights once more.
+_MOST_RUNTIMES = 8
 _MODELS = Path(__file__).parent / "models"
 _CHECKSUMS = _MODELS / "SHA256SUMS"
 _MODEL_INPUTS = {"slices", "structure"}
@@ -68,7 +69,7 @@ class Session:
     @property
     def provider(self) -> str:
         """The execution provider that really runs the network."""
-        return str(self._runtime().get_providers()[0])
+        return str(self._own_session().get_providers()[0])
 
     @property
     def workers(self) -> int:
@@ -109,7 +110,7 @@ class Session:
             n = len(slices)
             size = n if self.device == "cpu" else max(n, self.chunk_size(n))
             inputs = {"slices": _padded(slices, size), "structure": _padded(structure, size)}
-            found = self._runtime().run(names, inputs)
+            found = self._runtime(size).run(names, inputs)
         else:
             n = len(structure)
             found = self._run_bound(names, slices, _padded(structure, slices.shape[0]))
@@ -119,7 +120,7 @@ class Session:
         self, names: list[str], slices: _core.DeviceSlices, structure: npt.NDArray[np.int64]
     ) -> list[npt.NDArray[Any]]:
         """Run on what lies on the GPU, behind the work that is queued on its stream; only `names` come back."""
-        runtime = self._runtime(slices.stream)
+        runtime = self._runtime(slices.shape[0], slices.stream)
         binding = runtime.io_binding()
         binding.bind_input("slices", _GPU_MEMORY, self._number, np.float32, list(slices.shape), slices.address)
         binding.bind_cpu_input("structure", structure)
@@ -142,7 +143,7 @@ class Session:
         return self._index[name]
 
     def _open(self) -> None:
-        self._runtimes: dict[int | None, Any] = {}
+        self._runtimes: dict[tuple[int, int | None], Any] = {}
         model = read_model(self.path)
         self._session, self.device = open_runtime(model, self.path, self._wanted)
         self.card = read_card(model, self.path)
@@ -154,22 +155,28 @@ class Session:
     def _number(self) -> int:
         return int(self.device.partition(":")[2] or 0)
 
-    def _runtime(self, stream: int | None = None) -> Any:
+    def _own_session(self) -> Any:
+        """The session that was opened first, by this process."""
         if self._pid != os.getpid():
             with self._lock:  # the parent never holds it, so a child never inherits it locked
                 if self._pid != os.getpid():
                     # A forked child: the parent's session must neither be used nor torn down here.
                     _INHERITED.append((self._session, self._runtimes))
                     self._open()
-        if stream is None:
-            return self._session
+        return self._session
+
+    def _runtime(self, size: int, stream: int | None = None) -> Any:
+        """What runs batches of a size: on a GPU, a session for each size and for each caller's stream."""
+        first = self._own_session()
+        if self.device == "cpu" or (stream is None and size == _GPU_BATCHES[0]):
+            return first
+        key = (size, stream)
         with self._stream_lock:
-            if stream not in self._runtimes:
-                # A loop uses one stream, or a few; each holds the weights once more.
-                while len(self._runtimes) >= _MOST_STREAMS:
+            if key not in self._runtimes:
+                while len(self._runtimes) >= _MOST_RUNTIMES:
                     self._runtimes.pop(next(iter(self._runtimes)))
-                self._runtimes[stream] = open_runtime(read_model(self.path), self.path, self._wanted, stream)[0]
-            return self._runtimes[stream]
+                self._runtimes[key] = open_runtime(read_model(self.path), self.path, self._wanted, stream)[0]
+            return self._runtimes[key]
 
     def __getstate__(self) -> dict[str, Any]:
         return {"path": self.path, "threads": self.threads, "_wanted": self._wanted}
@@ -335,7 +342,9 @@ def _providers(runtime: Any, wanted: str, stream: int | None) -> tuple[list[Any]
         )
     if hasattr(runtime, "preload_dlls"):
         runtime.preload_dlls()
-    options = {"device_id": number, "cudnn_conv_algo_search": "HEURISTIC"}
+    options: dict[str, Any] = {"cudnn_conv_algo_search": "HEURISTIC"}
+    if number:  # ONNX Runtime warns of every number that it is told, the usual 0 among them
+        options["device_id"] = number
     if stream is not None:
         # Never 0, which ONNX Runtime takes for "none given": the default stream is 1 here, as in CUDA's own headers.
         options["user_compute_stream"] = str(stream)

@@ -90,7 +90,9 @@ def plan_slices(
     outside = _beyond_shares(beyond, first, last)
     filled = np.concatenate([_shares(inside, area > 0), outside]) * spacing_mm[0]
     missing = missing_slices(mask, scan, in_pieces=in_pieces)
-    share = np.concatenate([_shares(inside, (area > 0) | missing), outside]) * spacing_mm[0]
+    share = filled
+    if missing.any():
+        share = np.concatenate([_shares(inside, (area > 0) | missing), outside]) * spacing_mm[0]
     areas = np.where(order < len(inside), area[index[order]], 0)
     return SlicePlan(index[order], crop[order], areas, share[order], filled[order], missing)
 

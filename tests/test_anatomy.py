@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
 import segae
-from segae import anatomy, structures
+from segae import _core, anatomy, structures
 from segae.anatomy import Scene, Table
-from segae.volume import Volume
+from segae.label_scan import LabelScan
+from segae.volume import Volume, load
 
 SPACING_MM = 3.0
 # A voxel of the common frame, so that the body starts at 0.
@@ -215,10 +217,31 @@ def test_masks_that_claim_the_same_voxels() -> None:
         array = (volume.array == value).astype(np.uint8)
         if name == "spleen":
             array |= (volume.array == ORGANS.index("stomach") + 1).astype(np.uint8)
-        together.add(replace(volume, array=array), name, 1, 1)
+        together.add(replace(volume, array=array), name, LabelScan.from_core(_core.scan(array, 1)["labels"][0]), 1)
     found = [finding for finding in anatomy.check(together.scene(1)) if finding.kind == "overlaps"]
     assert len(found) == 1
     assert set(found[0].structures) == {"spleen", "stomach"}
+
+
+@pytest.mark.parametrize("spacing_mm", [(1.0, 0.7, 0.9), (5.0, 0.8, 0.8), (0.5, 3.0, 1.0)], ids=str)
+@pytest.mark.parametrize("turn", [1, -1])
+def test_masks_one_by_one_tell_what_their_labelmap_tells(spacing_mm: Any, turn: int, rng: np.random.Generator) -> None:
+    """Of masks only the box is read, on every n-th row and slice."""
+    labels = np.repeat(rng.integers(0, 5, (5, 6, 7)), 4, axis=1).astype(np.uint8)[:, :, ::turn]
+    labels[2, 9, 3] = 5  # a voxel of its own, which thinned rows may miss
+    names = ["liver", "spleen", "stomach", "pancreas", "gallbladder"]
+    volume = replace(load(labels, "labelmap", spacing=(1, 1, 1)), spacing_mm=spacing_mm)
+    whole = Scene.of_labelmap(volume, dict(enumerate(names, 1)), 1)
+    together = anatomy.MaskCollector()
+    for value, name in enumerate(names, 1):
+        array = (labels == value).astype(np.uint8)
+        together.add(replace(volume, array=array), name, LabelScan.from_core(_core.scan(array, 1)["labels"][0]), 1)
+    apart = together.scene(1)
+    assert apart.parts.keys() == whole.parts.keys()
+    for name, part in whole.parts.items():
+        for ours, theirs in zip(apart.parts[name].moments, part.moments, strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+    assert (apart.overlap_ml, apart.contact_mm2) == (whole.overlap_ml, whole.contact_mm2)
 
 
 def test_a_chest_whose_ribs_are_numbered_one_too_high() -> None:

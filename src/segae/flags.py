@@ -234,17 +234,22 @@ def _outside_body(
 ) -> Iterator[Flag]:
     """A voxel is inside the body when tissue lies on either side of it along its row and along its column.
 
-    Only the rows and the columns that cross the mask's box are read.
+    Tissue is inside by that, so that only masks with much air in them need more than their box to be read: the rows and
+    the columns that cross it.
     """
     rows, columns = (slice(*scan.box[:, axis]) for axis in (1, 2))
-    outside = total = 0
-    for index in plan.index[plan.area > 0]:
+    slices = plan.index[plan.area > 0].tolist()
+    held = [mask.array[index, rows, columns] == scan.label for index in slices]
+    total = sum(int(np.count_nonzero(here)) for here in held)
+    airy = [here & ~_tissue(image, (index, rows, columns)) for index, here in zip(slices, held, strict=True)]
+    if sum(int(np.count_nonzero(here)) for here in airy) <= _OUTSIDE_SHARE * total:
+        return
+    outside = 0
+    for index, here in zip(slices, airy, strict=True):
         inside = _between(_tissue(image, (index, rows)), axis=1)[:, columns]
         inside &= _between(_tissue(image, (index, slice(None), columns)), axis=0)[rows]
-        here = mask.array[index, rows, columns] == scan.label
-        total += int(np.count_nonzero(here))
         outside += int(np.count_nonzero(here & ~inside))
-    if total and outside / total > _OUTSIDE_SHARE:
+    if outside > _OUTSIDE_SHARE * total:
         yield Flag(
             "outside_body",
             f"{100 * outside / total:.0f} % of the {structure.name} mask lies in the air around the body.",

@@ -64,7 +64,7 @@ class MasksOfImage:
         self._results.append(empty(structure, 1))
         if task is not None:
             if not isinstance(task.mask.array, DeviceVolume):
-                self._scene.add(task.mask, structure.name, task.scan.label, self._judge.threads)
+                self._scene.add(task.mask, structure.name, task.scan, self._judge.threads)
             kept = replace(task, mask=only_box(task.mask, task.scan))
             self._waiting.append((len(self._results) - 1, kept))
         if sum(len(task.plan.index) for _, task in self._waiting) >= _TOGETHER:

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segae import _core
+from segae.label_scan import LabelScan
 from segae.volume import Volume
 
 Float64 = npt.NDArray[np.float64]
@@ -137,12 +138,19 @@ class MaskCollector:
         self._runs: dict[str, Int64] = {}
         self._grid: Grid | None = None
 
-    def add(self, mask: Volume, name: str, label: int, threads: int) -> None:
-        """Take a mask, those voxels of a volume that hold the label."""
-        if name not in self._runs:
-            thin, self._grid = _thinned(mask)
-            self._runs[name] = _core.runs(thin, [label], threads)
-            self._runs[name][:, 0] = len(self._runs) - 1
+    def add(self, mask: Volume, name: str, scan: LabelScan, threads: int) -> None:
+        """Take a mask, those voxels of a volume that hold the label; only its box is read."""
+        if name in self._runs:
+            return
+        thin, self._grid = _thinned(mask)
+        every = np.array([*_strides(mask), 1])
+        low, high = (-(-edge // every) for edge in scan.box)  # the first of the grid that is not below the edge
+        runs = _core.runs(thin[tuple(map(slice, low, high))], [scan.label], threads)
+        z, y = np.divmod(runs[:, 1], max(1, int(high[1] - low[1])))
+        runs[:, 1] = (z + low[0]) * thin.shape[1] + y + low[1]
+        runs[:, 2:] += low[2]
+        runs[:, 0] = len(self._runs)
+        self._runs[name] = runs
 
     def scene(self, threads: int) -> Scene:
         """All that were taken."""
@@ -151,10 +159,16 @@ class MaskCollector:
         return _scene(list(self._runs.values()), list(self._runs), self._grid, threads)
 
 
+def _strides(volume: Volume) -> tuple[int, int]:
+    """Every how many slices and rows are looked at."""
+    z, y, _ = volume.spacing_mm
+    return max(1, int(_ROW_MM / z)), max(1, int(_ROW_MM / y))
+
+
 def _thinned(volume: Volume) -> tuple[npt.NDArray[Any], Grid]:
     """A view of every n-th slice and row, and its grid."""
     z, y, x = volume.spacing_mm
-    every = [max(1, int(_ROW_MM / spacing)) for spacing in (z, y)]
+    every = _strides(volume)
     thin = volume.array[:: every[0], :: every[1]]
     shape = (thin.shape[0], thin.shape[1], thin.shape[2])
     return thin, Grid(shape, (z * every[0], y * every[1], x), volume.upright)

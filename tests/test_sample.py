@@ -45,10 +45,21 @@ def assert_samples_alike(
         axis=axis, height=size[0], width=size[1], channels=[_core.Channel(**channel) for channel in channels], **spec
     )
     results = [_core.sample(image, mask, core_spec, indices, boxes, labels, threads) for threads in THREADS]
+    assert_lands_where_told(results[0], image, mask, core_spec, indices, boxes, labels)
     assert results[0].dtype == np.float32
     np.testing.assert_allclose(results[0], wanted, rtol=0, atol=TOLERANCE)
     for other in results[1:]:
         np.testing.assert_array_equal(other, results[0])
+
+
+def assert_lands_where_told(alone: Array, image: Array, mask: Array | None, spec: Any, *where: Any) -> None:
+    """Between the channels of another view, last first, and nowhere else."""
+    n, channels, height, width = alone.shape
+    out = np.full((n, channels + 2, height, width), -7, np.float32)
+    places = list(range(channels, 0, -1))
+    _core.sample_into(out, places, image, mask, spec, *where, 2)
+    np.testing.assert_array_equal(out[:, places], alone)
+    assert (out[:, [0, -1]] == -7).all()
 
 
 def typed_image(rng: np.random.Generator, dtype: str, shape: tuple[int, int, int]) -> Array:
@@ -172,3 +183,27 @@ def test_labels_pick_their_mask() -> None:
     np.testing.assert_array_equal(sampled[0, 0], labelmap[0] == 70_000)
     np.testing.assert_array_equal(sampled[1, 0], labelmap[0] == -5)
     assert not sampled[2].any()
+
+
+def test_an_output_that_does_not_fit_is_refused() -> None:
+    volume = np.ones((2, 8, 8), np.int16)
+    spec = _core.SampleSpec(axis=0, height=4, width=4, channels=[_core.Channel(is_mask=True)])
+    where: Any = (volume, volume, spec, [0], [[0, 8, 0, 8]], [1], 1)
+    good = np.zeros((1, 2, 4, 4), np.float32)
+    _core.sample_into(good, [1], *where)
+    for out in (np.zeros((2, 2, 4, 4), np.float32), np.zeros((1, 2, 4, 5), np.float32), good[0]):
+        with pytest.raises(ValueError, match="out"):
+            _core.sample_into(out, [1], *where)
+    for places in ([], [0, 1]):
+        with pytest.raises(ValueError, match="places"):
+            _core.sample_into(good, places, *where)
+    for places in ([2], [-1]):
+        with pytest.raises(IndexError, match="places"):
+            _core.sample_into(good, places, *where)
+    # A copy would be written to, and lost.
+    for copied in (good.astype(np.float64), good[:, :, ::-1]):
+        with pytest.raises(TypeError):
+            _core.sample_into(copied, [1], *where)
+    good.flags.writeable = False
+    with pytest.raises(ValueError, match="not writeable"):
+        _core.sample_into(good, [1], *where)

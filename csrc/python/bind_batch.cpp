@@ -75,12 +75,7 @@ void sample_batch(const DeviceSlices& out, const Indices& rows, const std::vecto
   const std::vector<VolumeView> image_views = views(images, out.stream), mask_views = views(masks, out.stream);
   if (images.size() != masks.size()) throw py::value_error("images, masks: expected as many of each");
   for (size_t i = 0; i < images.size(); ++i) check_same_shape(image_views[i], mask_views[i], "images and masks");
-  if (out.shape[2] != spec.height || out.shape[3] != spec.width || places.size() != spec.channels.size()) {
-    throw py::value_error("out, places: do not fit the spec");
-  }
-  for (const int64_t place : places) {
-    if (place < 0 || place >= out.shape[1]) throw py::index_error("places: outside the output");
-  }
+  check_places(places, out.shape, spec);
   const std::vector<Plane> planes = read_planes(spec, indices, boxes, labels);
   const py::ssize_t n = indices.size();
   if (rows.ndim() != 1 || rows.size() != n || pairs.ndim() != 1 || pairs.size() != n) {

@@ -33,6 +33,17 @@ inline py::dict to_python(const ScanResult& result) {
                   py::arg("fractional_example") = result.fractional_example, py::arg("non_finite") = result.non_finite);
 }
 
+// Whether channels of a spec may go to `places` of an output [rows, channels, height, width].
+inline void check_places(const std::vector<int64_t>& places, const std::array<int64_t, 4>& shape,
+                         const SampleSpec& spec) {
+  if (shape[2] != spec.height || shape[3] != spec.width || places.size() != spec.channels.size()) {
+    throw py::value_error("out, places: do not fit the spec");
+  }
+  for (const int64_t place : places) {
+    if (place < 0 || place >= shape[1]) throw py::index_error("places: outside the output");
+  }
+}
+
 template <class Indices, class Numbers>
 std::vector<Plane> read_planes(const SampleSpec& spec, const Indices& indices, const Numbers& boxes,
                                const Indices& labels) {

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "components/components.h"
 #include "cuda/build_info.h"
@@ -59,8 +60,11 @@ py::array_t<int64_t> bind_plane_boxes(const py::array& volume, int axis, const I
   return boxes;
 }
 
-py::array_t<float> bind_sample(const py::array& image, const std::optional<py::array>& mask, const SampleSpec& spec,
-                               const Indices& indices, const Numbers& boxes, const Indices& labels, int threads) {
+using Slices = py::array_t<float, py::array::c_style>;
+
+void bind_sample_into(Slices& slices, const std::vector<int64_t>& places, const py::array& image,
+                      const std::optional<py::array>& mask, const SampleSpec& spec, const Indices& indices,
+                      const Numbers& boxes, const Indices& labels, int threads) {
   const VolumeView image_view = view(image, "image");
   std::optional<VolumeView> mask_view;
   if (mask) {
@@ -68,11 +72,21 @@ py::array_t<float> bind_sample(const py::array& image, const std::optional<py::a
     check_same_shape(image_view, *mask_view, "image and mask");
   }
   const std::vector<Plane> planes = read_planes(spec, indices, boxes, labels);
-  py::array_t<float> slices({indices.size(), static_cast<py::ssize_t>(spec.channels.size()),
-                             static_cast<py::ssize_t>(spec.height), static_cast<py::ssize_t>(spec.width)});
-  float* out = slices.mutable_data();
+  if (slices.ndim() != 4 || slices.shape(0) != indices.size()) throw py::value_error("out: expected a row a plane");
+  check_places(places, {slices.shape(0), slices.shape(1), slices.shape(2), slices.shape(3)}, spec);
+  const SampleOutput out{slices.mutable_data(), slices.shape(1), places};
   const py::gil_scoped_release release;
   sample(image_view, mask_view ? &*mask_view : nullptr, spec, planes, threads, out);
+}
+
+Slices bind_sample(const py::array& image, const std::optional<py::array>& mask, const SampleSpec& spec,
+                   const Indices& indices, const Numbers& boxes, const Indices& labels, int threads) {
+  const auto channels = static_cast<py::ssize_t>(spec.channels.size());
+  Slices slices({indices.size(), channels, static_cast<py::ssize_t>(std::max<int64_t>(spec.height, 1)),
+                 static_cast<py::ssize_t>(std::max<int64_t>(spec.width, 1))});
+  std::vector<int64_t> places(spec.channels.size());
+  std::iota(places.begin(), places.end(), int64_t{0});
+  bind_sample_into(slices, places, image, mask, spec, indices, boxes, labels, threads);
   return slices;
 }
 
@@ -185,6 +199,8 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
         py::arg("windows"), py::arg("threads"));
   m.def("sample", &bind_sample, py::arg("image"), py::arg("mask"), py::arg("spec"), py::arg("indices"),
         py::arg("boxes"), py::arg("labels"), py::arg("threads"));
+  m.def("sample_into", &bind_sample_into, py::arg("out").noconvert(), py::arg("places"), py::arg("image"),
+        py::arg("mask"), py::arg("spec"), py::arg("indices"), py::arg("boxes"), py::arg("labels"), py::arg("threads"));
   m.def("overlap", &bind_overlap, py::arg("given"), py::arg("truth"), py::arg("given_label"), py::arg("truth_label"),
         py::arg("axis"), py::arg("threads"));
   m.def("surface_counts", &bind_surface_counts, py::arg("given"), py::arg("truth"), py::arg("given_label"),

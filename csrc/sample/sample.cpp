@@ -8,7 +8,7 @@
 namespace segae {
 
 void sample(const VolumeView& image, const VolumeView* mask, const SampleSpec& spec, const std::vector<Plane>& planes,
-            int threads, float* out) {
+            int threads, const SampleOutput& out) {
   const size_t row_axis = plane_axes(spec.axis).row, column_axis = plane_axes(spec.axis).column;
   for (const Channel& channel : spec.channels) {
     if (channel.is_mask && mask == nullptr) {
@@ -29,7 +29,7 @@ void sample(const VolumeView& image, const VolumeView* mask, const SampleSpec& s
       const Channel& channel = spec.channels[static_cast<size_t>(c)];
       const VolumeView& source = channel.is_mask ? *mask : image;
       sample_plane_cpu(source, channel, spec, plane.index + channel.offset, plane.label, rows, columns,
-                       out + (i * channels + c) * plane_size);
+                       out.data + (i * out.channels + out.place[static_cast<size_t>(c)]) * plane_size);
     }
   });
 }

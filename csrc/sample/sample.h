@@ -40,10 +40,17 @@ struct SampleSpec {
   std::vector<Channel> channels;
 };
 
-// out is float32 [planes, channels, height, width]. Output pixels whose centre is outside the volume, and slices
-// outside it, hold `fill_hu` (image) or 0 (mask), windowed like the rest. `mask` may be null without mask channels.
+// float32 [rows, channels, height, width]; channel c of a spec goes to channel place[c].
+struct SampleOutput {
+  float* data;
+  int64_t channels;
+  std::vector<int64_t> place;
+};
+
+// Plane i goes to row i of `out`. Output pixels whose centre is outside the volume, and slices outside it, hold
+// `fill_hu` (image) or 0 (mask), windowed like the rest. `mask` may be null without mask channels.
 void sample(const VolumeView& image, const VolumeView* mask, const SampleSpec& spec, const std::vector<Plane>& planes,
-            int threads, float* out);
+            int threads, const SampleOutput& out);
 
 // Of a batch on a CUDA device: the pair of image and mask that a plane is cut from, and its row in the output.
 struct BatchPlane {
@@ -51,17 +58,10 @@ struct BatchPlane {
   int64_t pair, row;
 };
 
-// float32 [rows, channels, height, width] on a device; channel c of a spec goes to channel place[c].
-struct BatchOutput {
-  float* data;
-  int64_t channels;
-  std::vector<int64_t> place;
-};
-
 // The same on a CUDA device, for planes of many volumes. One launch finds the weights of all planes, one reads the
 // images and one the masks (of each type that occurs). `masks` may be empty without mask channels. Builds with CUDA
 // only.
 void sample(const std::vector<VolumeView>& images, const std::vector<VolumeView>& masks, const SampleSpec& spec,
-            const std::vector<BatchPlane>& planes, const Stream& stream, const BatchOutput& out);
+            const std::vector<BatchPlane>& planes, const Stream& stream, const SampleOutput& out);
 
 }  // namespace segae

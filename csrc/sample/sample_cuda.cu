@@ -122,7 +122,7 @@ void sample_sources(const Layout& layout, const std::vector<VolumeView>& sources
 }  // namespace
 
 void sample(const std::vector<VolumeView>& images, const std::vector<VolumeView>& masks, const SampleSpec& spec,
-            const std::vector<BatchPlane>& planes, const Stream& stream, const BatchOutput& out) {
+            const std::vector<BatchPlane>& planes, const Stream& stream, const SampleOutput& out) {
   if (planes.empty()) return;
   const Layout layout{spec.axis, spec.axis == 0 ? 1 : 0, spec.axis == 2 ? 1 : 2, spec.height, spec.width, out.channels};
   std::vector<Cut> cuts;

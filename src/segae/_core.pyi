@@ -91,6 +91,17 @@ def sample(
     labels: npt.ArrayLike,
     threads: int,
 ) -> _Float32: ...
+def sample_into(
+    out: _Float32,
+    places: Sequence[int],
+    image: _Array,
+    mask: _Array | None,
+    spec: SampleSpec,
+    indices: npt.ArrayLike,
+    boxes: npt.ArrayLike,
+    labels: npt.ArrayLike,
+    threads: int,
+) -> None: ...
 def overlap(given: _Array, truth: _Array, given_label: int, truth_label: int, axis: int, threads: int) -> _Int64: ...
 def surface_counts(
     given: _Array,

@@ -157,24 +157,24 @@ def _cut(tasks: Sequence[Task], wanted: _Wanted, chunk: slice, session: Session)
     here, index, crop, label = wanted.task[chunk], wanted.index[chunk], wanted.crop[chunk], wanted.label[chunk]
     # Labels of one labelmap are cut together.
     changes = [i for i in range(1, len(here)) if not _same_pair(tasks[here[i]], tasks[here[i - 1]])]
-    pieces = []
+    recipe = session.card.recipe
+    slices = np.empty((len(here), len(recipe.channels), *recipe.size_px), np.float32)
     for begin, end in zip([0, *changes], [*changes, len(here)], strict=True):
         image, mask = tasks[here[begin]].image, tasks[here[begin]].mask
-        pieces.append(
-            cut(
-                image.array,
-                mask.array,
-                session.card.recipe,
-                image.spacing_mm,
-                index[begin:end],
-                crop[begin:end],
-                label[begin:end],
-                session.threads // session.workers,
-                slope=image.slope,
-                intercept=image.intercept,
-            )
+        cut(
+            image.array,
+            mask.array,
+            recipe,
+            image.spacing_mm,
+            index[begin:end],
+            crop[begin:end],
+            label[begin:end],
+            session.threads // session.workers,
+            slope=image.slope,
+            intercept=image.intercept,
+            out=slices[begin:end],
         )
-    return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+    return slices
 
 
 def _same_pair(a: Task, b: Task) -> bool:

@@ -190,6 +190,7 @@ def cut(
     *,
     slope: float = 1.0,
     intercept: float = 0.0,
+    out: npt.NDArray[np.float32] | None = None,
 ) -> npt.NDArray[np.float32]:
     """Cut slices as a model's recipe wants them.
 
@@ -204,26 +205,25 @@ def cut(
     threads : int
     slope, intercept : float
         Stored value -> HU.
+    out : float32 [n, channels, h, w], C-contiguous, optional
+        Where to write them; default: a new array.
 
     Returns
     -------
     float32 [n, channels, h, w]
     """
     views = [channel.view for channel in recipe.channels]
-    if set(views) == {"crop"}:
-        spec = sample_spec(recipe, spacing_mm, recipe.channels, slope=slope, intercept=intercept)
-        return _core.sample(image, mask, spec, index, crop, label, threads)
-    out = np.empty((len(index), len(views), *recipe.size_px), np.float32)
+    if out is None:
+        out = np.empty((len(index), len(views), *recipe.size_px), np.float32)
     for view in dict.fromkeys(views):
         mine = [i for i, other in enumerate(views) if other == view]
         channels = tuple(recipe.channels[i] for i in mine)
         spec = sample_spec(recipe, spacing_mm, channels, slope=slope, intercept=intercept, axis=int(view == "coronal"))
-        if view == "crop":
-            out[:, mine] = _core.sample(image, mask, spec, index, crop, label, threads)
-        else:
+        step, planes, boxes = (1, 1, 1), index, crop
+        if view != "crop":
             step, planes, boxes = _wide(recipe, spacing_mm, image.shape, index, crop, view)
-            thin = tuple(slice(None, None, s) for s in step)
-            out[:, mine] = _core.sample(image[thin], mask[thin], spec, planes, boxes, label, threads)
+        thin = tuple(slice(None, None, s) for s in step)
+        _core.sample_into(out, mine, image[thin], mask[thin], spec, planes, boxes, label, threads)
     return out
 
 

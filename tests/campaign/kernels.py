@@ -180,6 +180,17 @@ def calls(f: Fuzz) -> dict[str, Callable[[], Any]]:
         "plane_boxes": lambda: _core.plane_boxes(
             volume(), axis(), f.odd(f.integers(3)), f.odd(f.integers(3)), f.odd(f.table(4)), threads
         ),
+        "sample_into": lambda: _core.sample_into(
+            np.zeros((2, 2, 5, 6), np.float32)[: f.rng.integers(1, 3)],
+            f.rng.integers(-1, 3, f.rng.integers(3)).tolist(),
+            volume(),
+            volume(),
+            f.spec(),
+            f.odd(f.integers(2)),
+            f.odd(f.rng.normal(4, 6, (2, 4))),
+            f.odd(f.integers(2)),
+            threads,
+        ),
         "sample": lambda: _core.sample(
             volume(),
             volume() if f.rng.random() < 0.7 else None,

@@ -29,7 +29,7 @@ from segae import _core
 from segae.judging import check_places, plan
 from segae.masks import read_masks
 from segae.slices import cut_on_device
-from segae.volume import load_pair
+from segae.volume import Geometry, load_pair
 
 DEVICE = "cuda"
 
@@ -101,7 +101,9 @@ def bandwidth(turns: int) -> list[str]:
     engine = segae.Engine(device=DEVICE)
     session, recipe = engine._judge.session, engine._judge.session.card.recipe
     images, masks = patches(64)
-    pairs = [load_pair(image, mask, spacing=scene.SPACING_MM) for image, mask in zip(images, masks, strict=True)]
+    pairs = [
+        load_pair(image, mask, Geometry(spacing=scene.SPACING_MM)) for image, mask in zip(images, masks, strict=True)
+    ]
     check_places(pairs, engine.device)
     names = [f"masks[{i}]" for i in range(len(pairs))]
     scans = [labels for _, labels in read_masks([mask for _, mask in pairs], names, 1, binary=True)]

@@ -16,7 +16,7 @@ from segae.masks import read_mask
 from segae.reference.builtin import BuiltInReference
 from segae.reference.network import built_in_network
 from segae.threads import available_threads
-from segae.volume import load
+from segae.volume import Geometry, load
 
 
 def main() -> None:
@@ -25,8 +25,8 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=3)
     arguments = parser.parse_args()
     network = built_in_network("cpu")
-    image = load(scene.ct(), "image", spacing=scene.SPACING_MM)
-    mask, labels = read_mask(load(scene.liver(), "mask", spacing=scene.SPACING_MM), "mask", arguments.threads)
+    image = load(scene.ct(), "image", Geometry(spacing=scene.SPACING_MM))
+    mask, labels = read_mask(load(scene.liver(), "mask", Geometry(spacing=scene.SPACING_MM)), "mask", arguments.threads)
 
     def whole(reference: BuiltInReference) -> None:
         reference.whole()

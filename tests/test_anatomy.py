@@ -12,7 +12,7 @@ import segae
 from segae import _core, anatomy, structures
 from segae.anatomy import Scene, Table
 from segae.label_scan import LabelScan
-from segae.volume import Volume, load
+from segae.volume import Geometry, Volume, load
 
 SPACING_MM = 3.0
 # A voxel of the common frame, so that the body starts at 0.
@@ -230,7 +230,7 @@ def test_masks_one_by_one_tell_what_their_labelmap_tells(spacing_mm: Any, turn: 
     labels = np.repeat(rng.integers(0, 5, (5, 6, 7)), 4, axis=1).astype(np.uint8)[:, :, ::turn]
     labels[2, 9, 3] = 5  # a voxel of its own, which thinned rows may miss
     names = ["liver", "spleen", "stomach", "pancreas", "gallbladder"]
-    volume = replace(load(labels, "labelmap", spacing=(1, 1, 1)), spacing_mm=spacing_mm)
+    volume = replace(load(labels, "labelmap", Geometry(spacing=(1, 1, 1))), spacing_mm=spacing_mm)
     whole = Scene.of_labelmap(volume, dict(enumerate(names, 1)), 1)
     together = anatomy.MaskCollector()
     for value, name in enumerate(names, 1):

@@ -245,8 +245,8 @@ def flags_of(
     recipe: Recipe = DENSE_RECIPE,
 ) -> dict[str, str]:
     """Name -> detail of what the checks say, for a network that finds nothing wrong."""
-    volume = volumes.load(mask, "mask", spacing=spacing)
-    ct = volumes.load(image, "image", spacing=spacing)
+    volume = volumes.load(mask, "mask", volumes.Geometry(spacing=spacing))
+    ct = volumes.load(image, "image", volumes.Geometry(spacing=spacing))
     scan = scan_labels(volume.array, "mask", 1)[1]
     plan = plan_slices(volume.array, scan, recipe, volume.spacing_mm, 1)
     seen, drawn = (frozenset({structure} if yes else ()) for yes in (trained, synthetic))

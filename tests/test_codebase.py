@@ -21,8 +21,8 @@ pytestmark = pytest.mark.skipif(not (ROOT / ".git").exists(), reason="not a chec
 # Rows of the map: a module imports from its own row and from rows above it. Longest prefix wins.
 LAYERS = [
     "errors arguments threads cuda_driver json_value",
-    "_core structures recipe assessment frame grids foreign readers volume device session slices batch picture "
-    "vocabularies label_names parts content whole_numbers masks gaps label_scan hu_range warn reference "
+    "_core structures recipe assessment frame geometry grids foreign readers volume device session slices batch "
+    "picture vocabularies label_names parts content whole_numbers masks gaps label_scan hu_range warn reference "
     "expected named_values containers itk_images "
     "mask_files suffixes onnx_graph cpu_features int8 cards",
     "judging flags anatomy assembly judge together batch_scores",

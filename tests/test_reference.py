@@ -343,8 +343,8 @@ def test_few_masks_do_not_show_whether_the_built_in_reference_fits(
     engine: segae.Engine, quiet_image: phantom.Array, labels: phantom.Array
 ) -> None:
     """Two comparisons are not heard where three are asked for; the judge's words stay as they are."""
-    ct = volumes.load(quiet_image, "image", spacing=SPACING)
-    mask = volumes.load(labels, "mask", spacing=SPACING)
+    ct = volumes.load(quiet_image, "image", volumes.Geometry(spacing=SPACING))
+    mask = volumes.load(labels, "mask", volumes.Geometry(spacing=SPACING))
     scans = scan_labels(mask.array, "mask", 1)
     told = engine.assess_labels(quiet_image, labels, phantom.LABELS, spacing=SPACING, reference=None)
     for least, heard in ((2, True), (3, False)):

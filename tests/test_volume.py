@@ -80,9 +80,9 @@ def test_arrays(engine: segae.Engine, image: Array, mask: Array, score: float) -
 
 def test_anisotropic_spacing_follows_the_axes() -> None:
     array = np.zeros((2, 3, 4))
-    assert volumes.load(array, "image", spacing=(5, 1, 2)).spacing_mm == (5, 1, 2)
-    assert volumes.load(array, "image", spacing=(5, 1, 2), axes="xyz").spacing_mm == (2, 1, 5)
-    assert volumes.load(array, "image", affine=np.diag([5, 1, 2, 1])).spacing_mm == (2, 1, 5)
+    assert volumes.load(array, "image", volumes.Geometry(spacing=(5, 1, 2))).spacing_mm == (5, 1, 2)
+    assert volumes.load(array, "image", volumes.Geometry(spacing=(5, 1, 2), axes="xyz")).spacing_mm == (2, 1, 5)
+    assert volumes.load(array, "image", volumes.Geometry(affine=np.diag([5, 1, 2, 1]))).spacing_mm == (2, 1, 5)
 
 
 class Foreign:
@@ -123,7 +123,7 @@ def test_arrays_on_other_devices_are_refused(mask: Array) -> None:
             return (10, 0)  # ROCm
 
     with pytest.raises(segae.DeviceError, match=r"image: the array lies on a device.*\.cpu\(\)"):
-        volumes.load(OnGpu(mask), "image", spacing=(1, 1, 1))
+        volumes.load(OnGpu(mask), "image", volumes.Geometry(spacing=(1, 1, 1)))
 
 
 @pytest.mark.parametrize("dtype", [">i2", ">f4", "<i2"])
@@ -246,7 +246,7 @@ def test_grid_mismatch(engine: segae.Engine, image: Array, mask: Array) -> None:
 def test_nothing_is_copied(image: Array) -> None:
     """Any strides, read in place: the volume is a view of what came in."""
     for given in (image, image[::2, ::-1], image.T, np.asfortranarray(image)):
-        assert np.shares_memory(volumes.load(given, "image", spacing=(1, 1, 1)).array, given)
+        assert np.shares_memory(volumes.load(given, "image", volumes.Geometry(spacing=(1, 1, 1))).array, given)
     header = nifti(image)
     assert np.shares_memory(volumes.load(header, "image").array, image)
 

@@ -14,7 +14,7 @@ from segae.arguments import number
 from segae.errors import ParameterError
 from segae.masks import label_of_mask, read_mask
 from segae.threads import thread_count
-from segae.volume import load_masks
+from segae.volume import Geometry, load_masks
 from segae.warn import warn_assumed
 
 
@@ -84,7 +84,7 @@ def measure(
     if not 0 <= number(tolerance_mm, "tolerance_mm") < float("inf"):
         raise ParameterError(f"tolerance_mm: expected a number of at least 0, got {tolerance_mm!r}.")
     workers = thread_count(threads)
-    truth_volume, given = load_masks(truth, mask, affine=affine, spacing=spacing, axes=axes)
+    truth_volume, given = load_masks(truth, mask, Geometry(affine, spacing, axes))
     warn_assumed([truth_volume, given])
     given, scans = read_mask(given, "mask", workers)
     truth_volume, truth_scans = read_mask(truth_volume, "truth", workers)

@@ -15,7 +15,7 @@ from segae.device import cuda_place, library_of, plain
 from segae.errors import GridMismatchError, ParameterError, VolumeError
 from segae.foreign import Carried, affine_of
 from segae.structures import Structure
-from segae.volume import Given, Volume, pair, read
+from segae.volume import Geometry, Given, Volume, pair, read
 
 Spacing = Sequence[float] | Sequence[Sequence[float]] | npt.NDArray[Any]
 Affines = npt.ArrayLike | Sequence[npt.ArrayLike]
@@ -54,8 +54,8 @@ def load_batch(
         name = "images" if once else f"images[{i}]"
         image = once or read(many_images[i], name, scaled=False)
         given = read(mask, f"masks[{i}]", scaled=True)
-        geometry: dict[str, Any] = {"affine": matrices[i], "spacing": steps[i], "axes": axes}
-        pairs.append(pair(image, given, image_argument=name, mask_argument=f"masks[{i}]", **geometry))
+        geometry = Geometry(matrices[i], steps[i], axes)
+        pairs.append(pair(image, given, geometry, image_argument=name, mask_argument=f"masks[{i}]"))
     return _one_image(pairs, once)
 
 

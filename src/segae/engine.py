@@ -27,7 +27,7 @@ from segae.reference.given import check_not_the_mask
 from segae.reference.resolve import ReferenceRequest
 from segae.threads import thread_count
 from segae.together import MasksOfImage, labels_of_image, weighed
-from segae.volume import Volume, load, load_pair
+from segae.volume import Geometry, Volume, load, load_pair
 
 
 class Engine:
@@ -111,7 +111,7 @@ class Engine:
         """
         what = structures.get(structure)
         mask, label = pick(mask, what.name, label)
-        ct, volume = load_pair(image, mask, affine=affine, spacing=spacing, axes=axes)
+        ct, volume = load_pair(image, mask, Geometry(affine, spacing, axes))
         check_places([(ct, volume)], self.device)
         task = self._judge.task(ct, volume, what, label)
         if task is None:
@@ -163,7 +163,7 @@ class Engine:
         self._judge.check_error_map(error_map)
         check_not_the_mask(mask, reference)
         mask, label = pick(mask, what.name, label)
-        ct, volume = load_pair(image, mask, affine=affine, spacing=spacing, axes=axes)
+        ct, volume = load_pair(image, mask, Geometry(affine, spacing, axes))
         check_places([(ct, volume)], self.device)
         task = self._judge.task(ct, volume, what, label)
         if task is None:
@@ -231,7 +231,7 @@ class Engine:
         named = named_values(names_in(labelmap) if structures is None else structures)
         self._judge.check_error_map(error_map)
         check_not_the_mask(labelmap, reference)
-        ct, volume = load_pair(image, labelmap, affine=affine, spacing=spacing, axes=axes, mask_argument="labelmap")
+        ct, volume = load_pair(image, labelmap, Geometry(affine, spacing, axes), mask_argument="labelmap")
         check_places([(ct, volume)], self.device)
         request = ReferenceRequest(reference, reference_reliability, resample_reference, masks_together=True)
         theirs = named if reference_names is None else named_values(reference_names)
@@ -281,16 +281,16 @@ class Engine:
         if on_error not in ("raise", "return"):
             raise ParameterError(f'on_error: expected "raise" or "return", got {on_error!r}.')
         self._judge.check_error_map(error_map)
-        ct = load(image, "image", affine=affine, spacing=spacing, axes=axes)
+        ct = load(image, "image", Geometry(affine, spacing, axes))
         # Bare masks lie on the image's grid; where it has none, they are told the same as the image.
-        geometry: dict[str, Any] = {} if ct.affine is not None else {"spacing": spacing, "axes": axes}
+        geometry = Geometry() if ct.affine is not None else Geometry(None, spacing, axes)
         request = ReferenceRequest(reference, reference_reliability, resample_reference, masks_together=True)
         together = MasksOfImage(self._judge, error_map)
         named = {} if reference_names is None else named_values(reference_names)
         together.opinion = self._judge.opinion(request, ct, together.probes, named)
         for name, mask in masks.items() if isinstance(masks, Mapping) else masks:
             try:
-                together.add(name, *load_pair(ct, mask, **geometry))
+                together.add(name, *load_pair(ct, mask, geometry))
             except SegaeError as error:
                 if on_error == "raise":
                     raise

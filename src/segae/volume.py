@@ -8,31 +8,26 @@ integers.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 
 from segae.containers import Layer, is_layered, only_layer
 from segae.errors import GridMismatchError, VolumeError
 from segae.foreign import read
-from segae.frame import Array, Given, Triple, Volume, bare, placed
+from segae.frame import Given, Volume
+from segae.geometry import UNTOLD, Geometry
 from segae.grids import TOLERANCE_VOX, check_same_grid
 from segae.readers import Allocate
 
-__all__ = ["Given", "Volume", "load", "load_masks", "load_pair", "pair", "read"]
-
-_BARE_AXES = ("zyx", "xyz")
+__all__ = ["Geometry", "Given", "Volume", "load", "load_masks", "load_pair", "pair", "read"]
 
 
 def load(
     source: object,
     argument: str,
+    geometry: Geometry = UNTOLD,
     *,
-    affine: npt.ArrayLike | None = None,
-    spacing: Sequence[float] | None = None,
-    axes: str = "zyx",
     scaled: bool = False,
     allocate: Allocate | None = None,
 ) -> Volume:
@@ -44,8 +39,8 @@ def load(
         See `load_pair`.
     argument : str
         What to call it in errors.
-    affine, spacing, axes
-        Geometry of a bare array; see `load_pair`.
+    geometry : Geometry
+        Of a bare array.
     scaled : bool
         Apply a file's slope and intercept to the values (masks), instead of keeping them beside (images).
     allocate : callable, optional
@@ -59,22 +54,20 @@ def load(
     if isinstance(source, Volume):
         return source
     given = read(source, argument, scaled, allocate)
-    for name, geometry in (("affine", affine), ("spacing", spacing)):
-        if geometry is not None and given.affine is not None:
+    if given.affine is not None:
+        for name in geometry.named():
             raise VolumeError(
                 f"{name}: {argument} carries its own grid, and {name} is for bare arrays. "
                 f"Drop it, or pass the plain array."
             )
-    return _place(given, argument, affine, spacing, axes)
+    return geometry.place(given, argument)
 
 
 def load_pair(
     image: object,
     mask: object,
+    geometry: Geometry = UNTOLD,
     *,
-    affine: npt.ArrayLike | None = None,
-    spacing: Sequence[float] | None = None,
-    axes: str = "zyx",
     image_argument: str = "image",
     mask_argument: str = "mask",
 ) -> tuple[Volume, Volume]:
@@ -85,12 +78,8 @@ def load_pair(
     image, mask : path, os.PathLike, image of nibabel, SimpleITK, ITK or TorchIO, array or Volume
         Arrays: numpy, or anything with ``__dlpack__`` or ``__array__``. Three axes; further axes must have extent 1.
         An ``affine`` that an array carries (MONAI's MetaTensor) is used.
-    affine : array [4, 4], optional
-        Says that bare arrays are [x, y, z] and maps their index to RAS mm, as in nibabel.
-    spacing : three numbers, optional
-        Voxel size in mm of bare arrays, in the order of their axes. They are then LPS.
-    axes : "zyx" or "xyz"
-        Order of the axes of bare arrays that have no affine.
+    geometry : Geometry
+        Of bare arrays.
     image_argument, mask_argument : str
         What to call them in errors.
 
@@ -108,16 +97,14 @@ def load_pair(
     if isinstance(mask, (str, os.PathLike)) and is_layered(mask):
         layer = only_layer(mask)
     if layer is not None:
-        placed = load(image, image_argument, affine=affine, spacing=spacing, axes=axes)
+        placed = load(image, image_argument, geometry)
         return placed, layer.on(placed)
     given_image = read(image, image_argument, scaled=False)
     given_mask = read(mask, mask_argument, scaled=True)
     placed_image, placed_mask = pair(
         given_image,
         given_mask,
-        affine=affine,
-        spacing=spacing,
-        axes=axes,
+        geometry,
         image_argument=image_argument,
         mask_argument=mask_argument,
     )
@@ -129,15 +116,13 @@ def load_pair(
 def load_masks(
     other: object,
     mask: object,
+    geometry: Geometry = UNTOLD,
     *,
-    affine: npt.ArrayLike | None = None,
-    spacing: Sequence[float] | None = None,
-    axes: str = "zyx",
     other_argument: str = "truth",
 ) -> tuple[Volume, Volume]:
     """Read two masks, or a labelmap and a mask, on one grid; see `load_pair`."""
     given = read(other, other_argument, scaled=True), read(mask, "mask", scaled=True)
-    return pair(*given, affine=affine, spacing=spacing, axes=axes, image_argument=other_argument)
+    return pair(*given, geometry, image_argument=other_argument)
 
 
 def _same_view(known: Volume, made: Volume) -> bool:
@@ -147,21 +132,19 @@ def _same_view(known: Volume, made: Volume) -> bool:
 def pair(
     given_image: Given,
     given_mask: Given,
+    geometry: Geometry,
     *,
-    affine: npt.ArrayLike | None = None,
-    spacing: Sequence[float] | None = None,
-    axes: str = "zyx",
     image_argument: str = "image",
     mask_argument: str = "mask",
 ) -> tuple[Volume, Volume]:
     """Give an image and a mask that were read their common grid; see `load_pair`."""
-    for name, geometry in (("affine", affine), ("spacing", spacing)):
-        if geometry is not None and given_image.affine is not None and given_mask.affine is not None:
+    told = geometry.named()
+    if given_image.affine is not None and given_mask.affine is not None:
+        for name in told:
             raise VolumeError(
                 f"{name}: {image_argument} and {mask_argument} carry their own grids, and {name} is for bare arrays. "
                 f"Drop it."
             )
-    told = affine is not None or spacing is not None
     # A bare array beside a file lies on the file's grid, when it has its shape, and so does a file without orientation.
     if given_image.affine is None and given_mask.affine is not None and not told:
         given_image = _borrow_grid(given_image, given_mask, image_argument, mask_argument)
@@ -171,8 +154,8 @@ def pair(
         given_image = _borrow_orientation(given_image, given_mask, mask_argument)
     elif not given_mask.oriented and given_image.oriented:
         given_mask = _borrow_orientation(given_mask, given_image, image_argument)
-    image = _place(given_image, image_argument, affine, spacing, axes)
-    mask = _place(given_mask, mask_argument, affine, spacing, axes)
+    image = geometry.place(given_image, image_argument)
+    mask = geometry.place(given_mask, mask_argument)
     check_same_grid(image, mask, image_argument, mask_argument)
     return image, mask
 
@@ -205,56 +188,3 @@ def _borrow_orientation(unoriented: Given, other: Given, other_name: str) -> Giv
     return replace(
         unoriented, affine=other.affine, assumed=f"{why}; its voxels were taken to lie as those of {other_name}."
     )
-
-
-def _place(
-    given: Given, argument: str, affine: npt.ArrayLike | None, spacing: Sequence[float] | None, axes: str
-) -> Volume:
-    """See an array in its own geometry, or a bare one in the geometry that the caller named."""
-    if axes not in _BARE_AXES:
-        raise VolumeError(f"axes: expected one of {_BARE_AXES}, got {axes!r}.")
-    if affine is not None and spacing is not None:
-        raise VolumeError("affine, spacing: give one of the two; an affine implies the spacing.")
-    if given.affine is not None:
-        matrix = given.affine
-    elif affine is not None:
-        try:
-            matrix = np.asarray(affine, dtype=np.float64)
-        except (TypeError, ValueError) as error:
-            raise VolumeError(f"affine: expected a 4 x 4 matrix of numbers, got {affine!r}.") from error
-    elif spacing is None:
-        raise VolumeError(
-            f"{argument}: a bare array of shape {given.array.shape} has no geometry. Pass spacing=(z, y, x) in mm "
-            f'(arrays are [z, y, x] in LPS unless axes="xyz"), or affine= for a nibabel array [x, y, z].'
-        )
-    else:
-        return bare(given, _check_spacing(spacing), axes, argument)
-    _check_affine(matrix, given, argument)
-    return placed(given, matrix, argument)
-
-
-def _check_affine(matrix: Array, given: Given, argument: str) -> None:
-    if matrix.shape != (4, 4):
-        raise VolumeError(f"affine: expected shape (4, 4), got {matrix.shape} for {argument}.")
-    if np.isfinite(matrix).all() and abs(np.linalg.det(matrix[:3, :3])) >= 1e-12:
-        return
-    others = [form.name for form in given.forms if np.isfinite(form.affine).all() and np.linalg.det(form.affine) != 0]
-    way_out = (
-        f"Its {others[0]} is sound: image.set_sform(image.get_{others[0]}(), 1) in nibabel, if that is right"
-        if others
-        else "Repair the header, or pass the array with spacing="
-    )
-    raise VolumeError(
-        f"affine: the matrix of {argument} is singular or not finite, so voxels have no size or direction:\n"
-        f"{matrix}\n{way_out}."
-    )
-
-
-def _check_spacing(spacing: Sequence[float]) -> Triple:
-    try:
-        steps = tuple(float(step) for step in spacing)
-    except (TypeError, ValueError) as error:
-        raise VolumeError(f"spacing: expected three numbers in mm, got {spacing!r}.") from error
-    if len(steps) != 3 or not all(np.isfinite(step) and step > 0 for step in steps):
-        raise VolumeError(f"spacing: expected three positive numbers in mm, got {spacing!r}.")
-    return steps[0], steps[1], steps[2]

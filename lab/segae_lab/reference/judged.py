@@ -24,7 +24,7 @@ from segae.reference.given import GivenReference, of_labelmap
 from segae.reference.network import ReferenceNetwork
 from segae.threads import available_threads
 from segae.train import data, protocols
-from segae.volume import load, load_pair
+from segae.volume import Geometry, load, load_pair
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def judge_case(folder: Path, case: str, engine: Engine, network: ReferenceNetwor
     """Judge spoiled masks of all structures of a case that either reference speaks for."""
     (known,) = (c for c in data.cases(folder, "train", "dev") if c.name == case)
     scan = data.load(known, known.image.parent)
-    image = load(scan.image, "image", spacing=scan.spacing_mm)
+    image = load(scan.image, "image", Geometry(spacing=scan.spacing_mm))
     threads = available_threads()
     built_in = BuiltInReference(image, network, threads)
     given = _teachers(folder, case, threads)
@@ -79,7 +79,7 @@ def judge_case(folder: Path, case: str, engine: Engine, network: ReferenceNetwor
             said = engine.assess(image, mask.view(np.uint8), structure, spacing=scan.spacing_mm, reference=None)
         except SegaeError:  # a structure that this judge does not know
             continue
-        volume, scans = read_mask(load(mask, "mask", spacing=scan.spacing_mm), "mask", threads)
+        volume, scans = read_mask(load(mask, "mask", Geometry(spacing=scan.spacing_mm)), "mask", threads)
         words: list[ReferenceComparison | None] = [
             None if reference is None else reference.compare(volume, scans[1], structure)
             for reference in (built_in, given)

@@ -14,7 +14,7 @@ import numpy as np
 from segae.reference.builtin import BuiltInReference
 from segae.reference.network import ReferenceNetwork
 from segae.threads import available_threads
-from segae.volume import load
+from segae.volume import Geometry, load
 from segae_lab.reference.classes import CLASSES
 from segae_lab.reference.scans import UNDECIDED, PartlyLabelled, load_scans
 
@@ -24,7 +24,7 @@ _LEAST_VOXELS = 200  # of a structure that a scan shows
 
 def dice_of(scan: PartlyLabelled, network: ReferenceNetwork) -> dict[str, float]:
     """Dice of every class that a scan's labels know, over the slices that know it."""
-    image = load(scan.hu, "image", spacing=scan.spacing_mm)
+    image = load(scan.hu, "image", Geometry(spacing=scan.spacing_mm))
     reference = BuiltInReference(image, network, available_threads())
     reference.whole()
     found = {}

@@ -18,7 +18,7 @@ from segae.perturbation.damage import Outcome
 from segae.perturbation.device import OnDevice, open_device
 from segae.perturbation.scene import Scene, Whole
 from segae.threads import thread_count
-from segae.volume import Volume, load, load_masks, load_pair
+from segae.volume import Geometry, Volume, load, load_masks, load_pair
 from segae.warn import warn_assumed
 
 
@@ -60,7 +60,7 @@ def open_scene(
 ) -> Opened:
     """Read what `perturb` takes."""
     workers = thread_count(threads)
-    geometry: dict[str, Any] = {"affine": affine, "spacing": spacing, "axes": axes}
+    geometry = Geometry(affine, spacing, axes)
     given = {"mask": mask, "image": image, "labelmap": labelmap}
     lent = open_device(device, given)
     if lent is not None:
@@ -68,12 +68,12 @@ def open_scene(
     others: dict[str, Volume] = {}
     grid: Volume | None = None
     if given["image"] is not None:
-        others["image"], grid = load_pair(given["image"], given["mask"], **geometry)
+        others["image"], grid = load_pair(given["image"], given["mask"], geometry)
     if given["labelmap"] is not None:
-        labels, grid = load_masks(given["labelmap"], given["mask"], other_argument="labelmap", **geometry)
+        labels, grid = load_masks(given["labelmap"], given["mask"], geometry, other_argument="labelmap")
         exact = lent is not None or labels.array.dtype.kind != "f"
         others["labelmap"] = labels if exact else read_labelmap(labels, "labelmap", workers)[0]
-    grid = grid or load(given["mask"], "mask", scaled=True, **geometry)
+    grid = grid or load(given["mask"], "mask", geometry, scaled=True)
     warn_assumed([grid, *others.values()])
     grid, value = _labelled(grid, label, lent, workers)
     scan = others.get("image")

@@ -12,7 +12,7 @@ from segae import structures
 from segae.reference.builtin import BuiltInReference
 from segae.reference.network import built_in_network
 from segae.threads import available_threads
-from segae.volume import load
+from segae.volume import Geometry, load
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def expect(
     ------
     VolumeError, DeviceError, ModelFileError
     """
-    ct = load(image, "image", affine=affine, spacing=spacing, axes=axes)
+    ct = load(image, "image", Geometry(affine, spacing, axes))
     reference = BuiltInReference(ct, built_in_network(device), threads or available_threads())
     reference.whole()
     labelmap = np.zeros(ct.array.shape, np.uint8)

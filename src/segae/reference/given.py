@@ -6,7 +6,6 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +18,7 @@ from segae.frame import Volume
 from segae.label_scan import LabelScan
 from segae.reference.comparison import ReferenceComparison, Source, count_overlap, shares, union_box
 from segae.reference.resample import resampled
-from segae.volume import load_pair
+from segae.volume import Geometry, load_pair
 
 _TOLERANCE_MM = 2.0
 # Too small a piece of the mask lies in a coarse look at the volume to compare anything.
@@ -188,13 +187,13 @@ def on_grid_of(image: Volume, reference: object, *, resample: bool) -> Volume:
         For arrays on a GPU.
     """
     # What lies on a bare image is told the image's own geometry.
-    geometry: dict[str, Any] = {}
+    geometry = Geometry()
     if image.affine is None and not isinstance(reference, Volume):
         spacing = dict(zip(image.source_axes, image.spacing_mm, strict=True))
         axes = "zyx" if image.source_axes == (0, 1, 2) else "xyz"
-        geometry = {"spacing": [spacing[axis] for axis in range(3)], "axes": axes}
+        geometry = Geometry(None, [spacing[axis] for axis in range(3)], axes)
     try:
-        volume = load_pair(image, reference, mask_argument="reference", **geometry)[1]
+        volume = load_pair(image, reference, geometry, mask_argument="reference")[1]
     except GridMismatchError as error:
         if not resample:
             raise GridMismatchError(

@@ -297,7 +297,7 @@ def _words(array: npt.NDArray[np.generic], pieces: int) -> list[npt.NDArray[np.u
 
 
 def _cpu_seconds() -> float:
-    """Of this process and of the children that ended."""
+    """CPU seconds of this process and of the children that ended."""
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(usage.ru_utime + usage.ru_stime for usage in used)
 

@@ -154,7 +154,7 @@ def up(rib: str) -> str:
 
 
 def some(items: list, rng: np.random.Generator, most: int) -> list:  # type: ignore[type-arg]
-    """At most so many, drawn."""
+    """Draw at most so many of them."""
     return [items[i] for i in rng.permutation(len(items))[:most]]
 
 

@@ -59,7 +59,7 @@ def mean_of(rows: Rows, key: str) -> float:
 
 
 def spline_correlation(distance, grid):
-    """Of a cubic B-spline of independent control values, nearly: a Gaussian of the same variance."""
+    """Correlation of a cubic B-spline of independent control values, nearly: a Gaussian of the same variance."""
     return np.exp(-0.75 * (np.asarray(distance) / grid) ** 2)
 
 

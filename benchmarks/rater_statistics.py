@@ -93,7 +93,7 @@ def surface(mask: np.ndarray) -> np.ndarray:
 
 
 def statistics(pair: Pair, second: np.ndarray, rng: np.random.Generator) -> dict[str, float]:
-    """Of `second` against the first expert: displacement of the surface, its correlation, and the ends along z."""
+    """Compare `second` with the first expert: displacement of the surface, its correlation, the ends along z."""
     first, spacing = pair.first, pair.spacing
     here = surface(first)
     # Positive where the second mask is wider. The same distance of the first cancels the grid's own error.
@@ -123,7 +123,7 @@ def statistics(pair: Pair, second: np.ndarray, rng: np.random.Generator) -> dict
 
 
 def _correlation(moved, places, start, by_slice, spacing, lag, slices, rng):
-    """Of the displacement at two places of the surface `slices` apart along z and about `lag` mm in the plane."""
+    """Correlation of the displacement at two places `slices` apart along z and about `lag` mm in the plane."""
     products = []
     for index in start:
         other = by_slice.get(round(places[index][0] / spacing[0]) + slices)

@@ -45,7 +45,7 @@ def main() -> None:
 
 
 def _box(organs: np.ndarray, body: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """From below to above the organs, across the whole body."""
+    """Box from below to above the organs, across the whole body."""
     low, high = np.zeros(3, int), np.array(organs.shape)
     margin = round(_MARGIN_MM / SPACING_MM[0])
     z = np.flatnonzero(organs.any(axis=(1, 2)))

@@ -189,6 +189,19 @@ def test_no_file_is_long(folder: str) -> None:
     assert not {path for path, length in lengths.items() if length > 400}
 
 
+def test_docstrings_name_what_they_speak_of() -> None:
+    """Their first line is a sentence, or a noun phrase that stands without the name above it."""
+    fragments = re.compile(r"(Of|As|In|From|With|By|At|Into|Its?|They|Those)\b")
+    found = []
+    for path in tracked("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)):
+                text = ast.get_docstring(node) or ""
+                if "tests" not in path.parts and fragments.match(text):
+                    found.append(f"{path.relative_to(ROOT)}: {text.splitlines()[0]}")
+    assert not found
+
+
 def test_one_version() -> None:
     for file in ("pyproject.toml", "lab/pyproject.toml"):
         stated = re.search(r'^version = "(.+)"$', (ROOT / file).read_text(), re.MULTILINE)

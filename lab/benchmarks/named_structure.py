@@ -58,7 +58,7 @@ def agreement(engine: Engine, scan: LabelledScan, named: str, given: str) -> Ite
 
 
 def dice(one: Bool, other: Bool) -> float:
-    """Of two masks, the second of which is not empty."""
+    """Dice of two masks, the second of which is not empty."""
     return float(2 * np.count_nonzero(one & other) / (np.count_nonzero(one) + np.count_nonzero(other)))
 
 

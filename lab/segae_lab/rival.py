@@ -39,7 +39,7 @@ _GAIN, _BIAS = (4.0, 2.0), (-2.0, -1.0)
 
 
 def sample_recipe(side_px: int) -> Recipe:
-    """As samples are stored: channels in [0, 1]."""
+    """Recipe by which samples are stored: channels in [0, 1]."""
     return Recipe(
         size_px=(side_px, side_px),
         slices=10,
@@ -50,7 +50,7 @@ def sample_recipe(side_px: int) -> Recipe:
 
 
 def shipped_recipe(side_px: int) -> Recipe:
-    """As the engine cuts: channels normalised as published."""
+    """Recipe by which the engine cuts: channels normalised as published."""
     stored = sample_recipe(side_px)
     scaled = zip(stored.channels, _GAIN, _BIAS, strict=True)
     return replace(stored, channels=tuple(replace(channel, gain=g, bias=b) for channel, g, b in scaled))

@@ -51,7 +51,7 @@ class SyntheticScans:
 
     @property
     def synthetic(self) -> bool:
-        """They are computed."""
+        """True: the scans are computed."""
         return True
 
     def structures(self) -> set[str]:
@@ -80,7 +80,7 @@ class UnlabelledRegions:
 
     @property
     def synthetic(self) -> bool:
-        """They are of patients."""
+        """False: the scans are of patients."""
         return False
 
     def structures(self) -> set[str]:

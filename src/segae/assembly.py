@@ -44,7 +44,7 @@ def assembled(task: Task, verdict: Verdict, card: ModelCard, probe: flags.ImageP
 
 
 def predicted_dice(task: Task, verdict: Verdict, card: ModelCard) -> float:
-    """Of one mask, calibrated."""
+    """Return the calibrated 3D Dice of one mask."""
     return calibrate(aggregate(verdict.slices)[0], task.structure.name, card.calibration)
 
 

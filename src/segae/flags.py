@@ -84,7 +84,7 @@ def is_ct(probe: ImageProbe) -> bool:
 
 
 def empty_flag(label: int) -> Flag:
-    """For a mask without voxels."""
+    """The flag of a mask without voxels."""
     return Flag("empty", f"No voxel has the value {label}.")
 
 

@@ -92,7 +92,7 @@ def _known_dices(scan: StudyScan, found: Bool) -> npt.NDArray[np.float64]:
 
 
 def best_half(ratings: npt.NDArray[np.float64], found: Bool) -> Bool:
-    """Of every column of ratings [scans, structures] the better half among those found; a rating of nan is none."""
+    """Pick the better half of every column of ratings [scans, structures]; a rating of nan is none."""
     kept = np.zeros_like(found)
     for column in range(found.shape[1]):
         rows = np.flatnonzero(found[:, column] & np.isfinite(ratings[:, column]))

@@ -1,4 +1,4 @@
-"""From tissue to picture: table, metal, partial volume, kernel, noise, streaks, field of view, clipping."""
+"""The way from tissue to picture: table, metal, partial volume, kernel, noise, streaks, field of view, clipping."""
 
 from __future__ import annotations
 

@@ -316,7 +316,7 @@ def _hidden(chain: Chain, parts: dict[str, Part]) -> list[Finding]:
 
 
 def _leaning(chain: Chain, part: Part, number: int) -> int:
-    """Of both neighbours that lack a label, the one towards which a part lies off its own place."""
+    """Return the neighbour without a label towards which a part lies off its own place."""
     places = {element.number: element.place for element in chain.elements}
     before, after = ([i for i in places if i < number], [i for i in places if i > number])
     if not before or not after:

@@ -87,7 +87,7 @@ def _count(shift: int) -> str:
 
 
 def _rib_offsets(ribs: Chain, spine: Chain, table: Table) -> list[float]:
-    """Of each rib, how much higher it lies than its number says, in vertebrae."""
+    """Return how much higher each rib lies than its number says, in vertebrae."""
     vertebrae = [element for element in spine.elements if not element.cut]
     if not vertebrae:
         return []
@@ -106,7 +106,7 @@ def _rib_offsets(ribs: Chain, spine: Chain, table: Table) -> list[float]:
 
 
 def _side_offsets(left: Chain, right: Chain) -> list[float]:
-    """Of each rib of the left, how much higher it lies than that of the right, in ribs."""
+    """Return how much higher each left rib lies than its partner on the right, in ribs."""
     other = {element.number: element.place[0] for element in right.elements}
     offsets = []
     for element in left.elements:

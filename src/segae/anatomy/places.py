@@ -97,7 +97,7 @@ class Consensus:
 
 
 def _weighted_medians(values: Float64, weights: Float64) -> Float64:
-    """Of values [n, 3] in rising order with weights [k, n, 3]: [k, 3], between values by linear interpolation."""
+    """Medians [k, 3] of rising values [n, 3] with weights [k, n, 3], between values by linear interpolation."""
     middles = np.cumsum(weights, axis=1) - weights / 2
     half = weights.sum(axis=1, keepdims=True) / 2
     # Values without weight are never taken: the middles of their neighbours meet in them.

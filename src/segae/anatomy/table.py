@@ -55,7 +55,7 @@ class Fact:
 
     @property
     def tells_sides(self) -> bool:
-        """Of a pair: whether the two lie so far apart, against their spread, that they tell left from right."""
+        """Whether a pair lies so far apart, against its spread, that it tells left from right."""
         return bool(self.mean[2] > max(_CLEAR_MM, _CLEAR_SDS * self.sd[2]))
 
 

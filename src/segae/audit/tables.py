@@ -99,7 +99,7 @@ def write_tables(results: Results) -> None:
 
 
 def _scores(results: Results) -> Iterable[list[object]]:
-    """In the order of the results: of cases, not of ranks."""
+    """Scores in the order of the cases, not of the ranks."""
     ranked = {id(entry.mask): entry for entry in rank(results)}
     for mask in results.masks:
         yield [

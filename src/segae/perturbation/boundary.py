@@ -196,8 +196,9 @@ def noisy(scene: Scene, most: float, noise: list[_core.Noise], bias: float, spre
 
 
 def _noisy_enough(scene: Scene, spread: float, target_dice: float) -> float:
-    """For `noisy` without bias: a normal displacement of spread s takes in and loses 0.4 s from each mm2 of surface."""
-    # Fields of few waves may be weak where the surface is.
+    """Strength at which `noisy` without bias reaches a Dice."""
+    # A normal displacement of spread s gains and loses 0.4 s from each mm2 of surface; fields of few waves may be weak
+    # where the surface is.
     return 1.8 * (1.0 - target_dice) * _thickness_mm(scene) / (0.4 * spread)
 
 

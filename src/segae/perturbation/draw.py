@@ -1,4 +1,4 @@
-"""From a kind and how bad it shall be to a damaged mask and the parameters that make it again."""
+"""Draws a damaged mask from a kind and how bad it shall be, with the parameters that make it again."""
 
 from __future__ import annotations
 

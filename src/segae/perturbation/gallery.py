@@ -62,7 +62,7 @@ def _panels(scene: Scene, name: str, seed: int) -> list[Panel]:
 def _most_changed(
     truth: npt.NDArray[np.uint8], result: npt.NDArray[np.uint8], axes: tuple[int, ...]
 ) -> tuple[int, int]:
-    """Of these axes the one across which the largest share changes, and the slice where most does."""
+    """Return the axis across which the largest share changes, and the slice where most does."""
     changed = truth != result
     axis = max(axes, key=lambda a: changed.any(axis=a).mean() / max(truth.any(axis=a).mean(), 1e-9))
     rest = tuple(a for a in range(3) if a != axis)

@@ -81,7 +81,7 @@ SHIFT = Kind(
 
 
 def _rotation(axis: Sequence[float], half_tangent: float) -> npt.NDArray[np.float64]:
-    """From the quaternion (1, t axis): rational in t, so that every machine computes the same matrix."""
+    """Rotation matrix of the quaternion (1, t axis): rational in t, so that every machine computes the same."""
     z, y, x = (half_tangent * a for a in axis)
     length = 1.0 + z * z + y * y + x * x
     return (

@@ -59,7 +59,7 @@ def _label_box(scene: Scene, label: int) -> _core.Box:
 
 
 def _draw_sweep(rng: np.random.Generator, low: float, high: float) -> tuple[Params, float]:
-    """From one end along z to the other: where along the structure its identity changes."""
+    """Draw where along z, from one end to the other, the structure's identity changes."""
     up = bool(rng.random() < 0.5)
     start = low if up else -high
     return {"normal": [1.0 if up else -1.0, 0.0, 0.0], "start_mm": short(start)}, high - low

@@ -74,7 +74,7 @@ def fitted() -> tuple[Experts, ...]:
 
 
 def experts_on(scene: Scene, rng: np.random.Generator) -> Experts:
-    """Of the mask's structure; where that is not known or not in the table, of one drawn by its size."""
+    """Experts on the mask's structure; where the table lacks it, on one drawn by its size."""
     draw = rng.random()  # in any case, so that the name changes nothing else
     for experts in fitted():
         if scene.structure in experts.structures:

@@ -67,7 +67,7 @@ class Scene:
 
     @cached_property
     def voxels(self) -> int:
-        """Of the mask."""
+        """Number of voxels of the mask."""
         return self._summary[0]
 
     @cached_property
@@ -103,13 +103,13 @@ class Scene:
 
     @property
     def extent_mm(self) -> Triple:
-        """Of the mask's bounding box."""
+        """Extent of the mask's bounding box in mm."""
         z, y, x = ((e - b) * s for b, e, s in zip(self.begin, self.end, self.spacing_mm, strict=True))
         return z, y, x
 
     @property
     def volume_mm3(self) -> float:
-        """Of the mask."""
+        """Volume of the mask."""
         return float(self.voxels * np.prod(self.spacing_mm))
 
     @property
@@ -153,7 +153,7 @@ class Scene:
 
     @cached_property
     def truth_voxels(self) -> int:
-        """Of the truth, wherever it lies."""
+        """Number of voxels of the truth, wherever it lies."""
         if self.truth is None:
             return self.voxels
         source, label = (

@@ -67,7 +67,7 @@ class BuiltInReference:
 
     @property
     def spacing_mm(self) -> tuple[float, float, float]:
-        """Of the segmented grid, along z, y, x."""
+        """Voxel size of the segmented grid, along z, y, x."""
         return self.step * self._image.spacing_mm[0], self._card.pixel_mm, self._card.pixel_mm
 
     @property
@@ -132,7 +132,7 @@ class BuiltInReference:
         return np.stack([self.plane(structure, z) for z in range(self._image.array.shape[0])])
 
     def plane(self, structure: str, z: int) -> npt.NDArray[np.bool_]:
-        """Its expected mask [y, x] in one slice of the image."""
+        """Expected mask [y, x] of the structure in one slice of the image."""
         expected = self._cleaned_label(1 + self._card.classes.index(structure))
         _, height, width = self._image.array.shape
         out = np.zeros((height, width), bool)

@@ -28,7 +28,7 @@ _PRIOR_MASKS = 5
 
 @dataclass(frozen=True)
 class Weights:
-    """Of one group of structures and one source of references.
+    """Weights for one group of structures and one source of references.
 
     Attributes
     ----------
@@ -115,7 +115,7 @@ def trust_in(reliability: float) -> float:
 
 
 def log_odds(share: float) -> float:
-    """Of a share in [0, 1], which is kept off the ends."""
+    """Log odds of a share in [0, 1], which is kept off the ends."""
     bounded = min(max(share, _LEAST), _MOST)
     return math.log(bounded / (1 - bounded))
 

@@ -92,7 +92,7 @@ def _mae(true: Float64, said: Float64, _: npt.NDArray[np.bool_]) -> float:
 
 
 def _slope(true: Float64, said: Float64, _: npt.NDArray[np.bool_]) -> float:
-    """Of true over predicted Dice: 1 when predictions neither exaggerate nor flatten."""
+    """Slope of true over predicted Dice: 1 when predictions neither exaggerate nor flatten."""
     spread = said.var()
     return float(((said - said.mean()) * (true - true.mean())).mean() / spread) if spread > 0 else float("nan")
 

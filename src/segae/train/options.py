@@ -21,7 +21,7 @@ def add_options(parser: argparse.ArgumentParser, *, rate: float, samples: str) -
 
 
 def settings_of(options: argparse.Namespace) -> dict[str, Any]:
-    """Those of the options that are settings of a run, with what they mean where they were not given."""
+    """Pick the options that are settings of a run, with what they mean where they were not given."""
     return {
         "rate": options.rate,
         "seed": options.seed,
@@ -30,5 +30,5 @@ def settings_of(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def means_of(options: argparse.Namespace) -> dict[str, Any]:
-    """Those that say with what and where a run works."""
+    """Pick the options that say with what and where a run works."""
     return {name: getattr(options, name) for name in ("threads", "predictions", "device")}

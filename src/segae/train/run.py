@@ -51,7 +51,7 @@ class Schedule(Protocol):
 
     @property
     def seed(self) -> int:
-        """Of the order of the samples."""
+        """Seed of the order of the samples."""
 
     @property
     def average(self) -> float:

@@ -78,7 +78,7 @@ def target_of(scan: LabelledScan, name: str, box: npt.NDArray[np.int64]) -> Targ
 
 
 def _signed_distance(mask: Bool, spacing_mm: tuple[float, float, float]) -> Float32:
-    """In mm, to the border between voxels; at most a metre where one side is empty."""
+    """Distance in mm to the border between voxels; at most a metre where one side is empty."""
     outer = _core.squared_distance(mask.view(np.uint8), spacing_mm, 1)
     inner = _core.squared_distance((~mask).view(np.uint8), spacing_mm, 1)
     distance: Float32 = np.sqrt(np.minimum(outer, 1e6)) - np.sqrt(np.minimum(inner, 1e6))
@@ -155,7 +155,7 @@ def _noise(target: Target, wavelength_mm: float, rng: np.random.Generator) -> Fl
 
 
 def _shift(target: Target, rng: np.random.Generator) -> _Family:
-    """In the slice, for all of them alike."""
+    """Shift within the slice, the same in all slices."""
     angle, reach = rng.uniform(0, 2 * np.pi), 2 * max(float(-target.distance_mm().min()), 1.0) + MARGIN_MM
     towards = np.array([np.sin(angle), np.cos(angle)]) * reach / np.array(target.spacing_mm[1:])
     return lambda strength, p: _moved(target.mask[p], np.rint(towards * strength).astype(int))

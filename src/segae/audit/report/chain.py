@@ -31,7 +31,7 @@ class Mark:
 
 
 def marks_of(row: MaskRow, case: Sequence[MaskRow], ct: Volume) -> list[Mark]:
-    """Of the chain that a structure belongs to, or of the organs around it.
+    """Marks of the chain that a structure belongs to, or of the organs around it.
 
     Parameters
     ----------

@@ -16,7 +16,7 @@ Bool = npt.NDArray[np.bool_]
 
 
 class ReferenceMasks:
-    """Of one case, whose CT is at hand."""
+    """The reference's masks of one case, whose CT is at hand."""
 
     def __init__(self, engine: Engine, ct: Volume) -> None:
         self._engine, self._ct = engine, ct

@@ -72,7 +72,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Of two versions.
+    """Two versions of the masks of one structure, compared.
 
     Attributes
     ----------

@@ -84,7 +84,7 @@ class Ranked:
 
 @dataclass(frozen=True)
 class _Comparison:
-    """Of each mask with its structure; see `Ranked`."""
+    """Each mask compared with the others of its structure; see `Ranked`."""
 
     suspicion: Float64
     percentile: Float64

@@ -84,7 +84,7 @@ def open_engine(settings: Settings) -> Engine:
 
 
 def sha256_of(path: Path) -> str:
-    """Of a file's contents, in hexadecimal."""
+    """Return the checksum of a file's contents, in hexadecimal."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 

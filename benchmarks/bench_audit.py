@@ -8,8 +8,9 @@
 The dataset is synthetic and laid out as TotalSegmentator's, written by nibabel as it writes .nii.gz. Jobs run in turns,
 each in a process of its own on the same CPUs; "wall" is the clock, "CPU" what all its processes used, which tells
 more where others use the machine too. Jobs: "read" decompresses every file by isal in two threads and does nothing
-else; "audit" is the command; "loop" reads each file by SimpleITK, makes it float32 and scores it by `segae.Engine`;
-"paper" is that loop with the paper's pipeline (benchmarks/baseline.py). Both loops read a CT once for all its masks.
+else; "audit" is the command without its report, "alone" the same without the built-in reference; "loop" reads each file
+by SimpleITK, makes it float32 and scores it by `segae.Engine`; "paper" is that loop with the paper's pipeline
+(benchmarks/baseline.py). Both loops read a CT once for all its masks.
 One case is written; the others are links to it.
 """
 
@@ -110,6 +111,13 @@ def audit(root: Path, out: Path) -> None:
     assert summary.failed == 0
 
 
+def alone(root: Path, out: Path) -> None:
+    import segae.audit
+
+    summary = segae.audit.run(root, out, workers=CORES, progress=False, reference=None)
+    assert summary.failed == 0
+
+
 def loop(root: Path, _out: Path) -> None:
     import SimpleITK as sitk  # noqa: N813
 
@@ -137,7 +145,7 @@ def _loop(root: Path, sitk: object, score: Callable[[Array, Array, str], float])
             score(ct, load(path), path.name.removesuffix(".nii.gz"))
 
 
-JOBS = {"read": read, "audit": audit, "loop": loop, "paper": paper}
+JOBS = {"read": read, "audit": audit, "alone": alone, "loop": loop, "paper": paper}
 
 
 # Measuring

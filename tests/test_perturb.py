@@ -365,3 +365,15 @@ def test_unreachable_target_says_the_range():
     full = np.ones((6, 6, 6), np.uint8)
     with pytest.raises(UnreachableError, match=r"reaches from 1\.000 to 1\.000"):
         segae.perturb(full, "dilate", target_dice=0.5, spacing=SPACING)
+
+
+def test_random_by_severity_takes_a_kind_that_can_be_applied():
+    """A lonely structure has no neighbour within reach, which some of the kinds need."""
+    labelmap = ball((24, 48, 90), (12, 20, 15), (7, 9, 8)).astype(np.uint8)
+    mask = labelmap.copy()
+    labelmap[2:5, 40:44, 80:85] = 2
+    for seed in range(40):
+        made = segae.perturb_many(mask, 1, kinds="random", severity=0.4, seed=seed, spacing=SPACING, labelmap=labelmap)[
+            0
+        ]
+        assert np.array_equal(segae.perturb(mask, params=made.params, spacing=SPACING, labelmap=labelmap), made.mask)

@@ -9,6 +9,7 @@ The distribution, drawn in this order from the seeded generator:
    second error carries the result on to the target.
 
 A kind that cannot meet the target on this mask is drawn again, up to `_DRAWS` times; then what came nearest is taken.
+With a severity instead of a target one kind is drawn, and another one where that kind cannot be applied to the mask.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ def draw_mixture(
     """Damage a mask as the module's distribution says, or with one of `kinds`, evenly, alone or combined."""
     weights = _weights(scene, kinds)
     if severity is not None:
-        return with_severity(scene, _choose(weights, rng), severity, rng)
+        return _severe(scene, weights, severity, rng)
     if target_dice is None:
         if "rater" in weights and kinds is None and rng.random() < _EXPERT:
             return with_severity(scene, KINDS["rater"], between(rng, 0.5, 1.5) / 3.0, rng)
@@ -74,6 +75,20 @@ def draw_mixture(
     if best is None:
         raise ParameterError(f"kinds: none of {sorted(weights)} can be applied to this mask.")
     return best
+
+
+def _severe(
+    scene: Scene, weights: dict[str, float], severity: float, rng: np.random.Generator
+) -> tuple[Outcome, Params]:
+    """One of the kinds at a severity; another one where the mask, or what lies around it, is none for the first."""
+    left = dict(weights)
+    while any(left.values()):
+        kind = _choose(left, rng)
+        try:
+            return with_severity(scene, kind, severity, rng)
+        except ParameterError:
+            del left[kind.name]
+    raise ParameterError(f"kinds: none of {sorted(weights)} can be applied to this mask.")
 
 
 def replay_steps(scene: Scene, steps: Sequence[Params]) -> Outcome:

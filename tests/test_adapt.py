@@ -43,12 +43,12 @@ def small(tmp_path, monkeypatch):
     monkeypatch.setattr(fit, "islice", lambda batches, count: itertools.islice(batches, min(count, 2)))
     begun = []
 
-    def start(ring, source, seed):
+    def start(ring, source, seed, workers):
         ring.folder.mkdir(parents=True, exist_ok=True)
         begun.append(source)
         source = fit.Mixture(source.folder, source.leave_out, shard=16, open_visits=2, worth=source.worth)
         ring.put(next(source(np.random.default_rng(seed))), 0)
-        return SimpleNamespace(is_alive=lambda: True, terminate=lambda: None)
+        return [SimpleNamespace(is_alive=lambda: True, terminate=lambda: None)] * workers
 
     monkeypatch.setattr(fit.feed, "start", start)
     _begun({"liver", "pancreas"}).save(tmp_path / "checkpoint.pt")

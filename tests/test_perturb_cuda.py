@@ -157,6 +157,23 @@ def test_dlpack_of_torch_is_read_and_given_back():
     assert sys.getrefcount(tensor) == held
 
 
+def test_a_batch_is_taken_as_its_volumes():
+    array = np.zeros((3, 4, 6, 8), np.int16)[:, ::2, :, ::-1]
+    held = sys.getrefcount(array)
+    taken = _core.take_dlpack_batch(array.__dlpack__(), 1)
+    assert [(one.shape, one.strides, one.dtype) for one in taken] == [
+        (volume.shape, volume.strides, "int16") for volume in array
+    ]
+    last = taken.pop()
+    del taken
+    assert sys.getrefcount(array) == held + 1
+    del last
+    assert sys.getrefcount(array) == held
+    assert _core.take_dlpack_batch(np.zeros((0, 2, 2, 2)).__dlpack__(), 1) == []
+    with pytest.raises(ValueError, match="expected 4 axes, got 3"):
+        _core.take_dlpack_batch(array[0].__dlpack__(), 1)
+
+
 def test_dlpack_capsules_are_taken_once():
     array = np.zeros((2, 2, 2), np.uint8)
     held = sys.getrefcount(array)

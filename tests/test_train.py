@@ -177,9 +177,37 @@ def test_a_run_stops_when_no_more_samples_are_made(tmp_path, monkeypatch):
     ended.start()
     ended.join()
     settings = fit.Settings(steps=100, batch=8, leave_out=())
-    run = fit.JudgeRun(settings, {"liver"}, CPU, functools.partial(fit.feed.require_alive, ended))
+    run = fit.JudgeRun(settings, {"liver"}, CPU, functools.partial(fit.feed.require_alive, [ended]))
     with pytest.raises(RuntimeError, match="exit code 0"):
         run.train(ring, tmp_path / fit.CHECKPOINT, 100)
+
+
+def _numbered(rng):
+    """A source whose samples tell which random numbers made them."""
+    samples = synthesis.Visit(_scan(), np.random.default_rng(0)).draw(4)
+    while True:
+        yield dataclasses.replace(samples, fraction=rng.random(4).astype(np.float32))
+
+
+def test_several_processes_take_turns(tmp_path):
+    """Each writes samples of its own, and none where another did."""
+    ring = fit.feed.Ring(tmp_path / "ring", 1000)
+    processes = fit.feed.start(ring, _numbered, 7, workers=3)
+    fit.feed.wait_for(ring, 12, processes)
+    for process in processes:
+        process.terminate()
+        process.join()
+    found = [ring.get(file).fraction.tolist() for file in ring.files()[:12]]
+    assert len({tuple(fractions) for fractions in found}) == len(found)
+    with pytest.raises(RuntimeError, match="exit code"):
+        fit.feed.require_alive(processes)
+
+
+@pytest.mark.parametrize("workers", [0, -1, 1.5])
+def test_workers_are_a_positive_number(tmp_path, workers):
+    with pytest.raises(segae.ParameterError, match="workers: expected a"):
+        fit.fit(tmp_path, tmp_path / "work", fit.Settings(), threads=1, workers=workers)
+    assert not (tmp_path / "work").exists()
 
 
 def test_a_model_file_can_be_trained_on(tmp_path, monkeypatch):

@@ -2,6 +2,9 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <memory>
+#include <vector>
+
 #include "cuda/device_array.h"
 #include "python/arrays.h"
 
@@ -29,34 +32,51 @@ DType dtype_of(const dlpack::DataType& type) {
                        " bits, " + std::to_string(type.lanes) + " lanes; expected bool, integers or floats");
 }
 
-DeviceArray take_dlpack(const py::capsule& capsule, uint64_t stream) {
+// The volumes that a DLPack capsule holds: one of three axes, or as many of four as the first axis is long.
+std::vector<DeviceArray> take_volumes(const py::capsule& capsule, uint64_t stream, int axes) {
   if (std::string(capsule.name() ? capsule.name() : "") != dlpack::kCapsule) {
     throw py::value_error("expected a capsule of __dlpack__() that nobody has taken");
   }
   auto* managed = capsule.get_pointer<dlpack::ManagedTensor>();
   const dlpack::Tensor& tensor = managed->tensor;
-  if (tensor.ndim != 3) throw py::value_error("expected 3 axes, got " + std::to_string(tensor.ndim));
+  if (tensor.ndim != axes) {
+    throw py::value_error("expected " + std::to_string(axes) + " axes, got " + std::to_string(tensor.ndim));
+  }
   if (tensor.device.type != dlpack::kCpu && tensor.device.type != dlpack::kCuda) {
     throw py::value_error("expected CPU (1) or CUDA (2) memory, got DLPack device type " +
                           std::to_string(tensor.device.type));
   }
   const int64_t item = (tensor.dtype.bits + 7) / 8;
-  VolumeView view{static_cast<const std::byte*>(tensor.data) + tensor.byte_offset, dtype_of(tensor.dtype), {}, {}};
+  std::vector<int64_t> stride(static_cast<size_t>(axes));
   int64_t compact = item;
-  for (size_t axis = 3; axis-- > 0;) {
-    view.shape[axis] = tensor.shape[axis];
-    view.stride[axis] = tensor.strides ? tensor.strides[axis] * item : compact;
+  for (size_t axis = stride.size(); axis-- > 0;) {
+    stride[axis] = tensor.strides ? tensor.strides[axis] * item : compact;
     compact *= tensor.shape[axis];
   }
+  const size_t batch = stride.size() - 3;  // axes before those of a volume
+  const std::byte* first = static_cast<const std::byte*>(tensor.data) + tensor.byte_offset;
+  const VolumeView view{first,
+                        dtype_of(tensor.dtype),
+                        {tensor.shape[batch], tensor.shape[batch + 1], tensor.shape[batch + 2]},
+                        {stride[batch], stride[batch + 1], stride[batch + 2]}};
   // From here on the tensor is ours to give back.
   PyCapsule_SetName(capsule.ptr(), dlpack::kUsedCapsule);
-  std::shared_ptr<void> owner(managed, [](dlpack::ManagedTensor* lent) {
+  const std::shared_ptr<void> owner(managed, [](dlpack::ManagedTensor* lent) {
     if (lent->deleter) lent->deleter(lent);
   });
-  return {view,
-          static_cast<dlpack::DeviceType>(tensor.device.type),
-          {static_cast<int>(tensor.device.id), stream},
-          std::move(owner)};
+  const Stream place{static_cast<int>(tensor.device.id), stream};
+  std::vector<DeviceArray> volumes(batch == 0 ? 1 : static_cast<size_t>(tensor.shape[0]),
+                                   {view, static_cast<dlpack::DeviceType>(tensor.device.type), place, owner});
+  for (size_t i = 0; i < volumes.size() && batch > 0; ++i) {
+    volumes[i].view.data = first + static_cast<int64_t>(i) * stride[0];
+  }
+  return volumes;
+}
+
+DeviceArray take_dlpack(const py::capsule& capsule, uint64_t stream) { return take_volumes(capsule, stream, 3)[0]; }
+
+std::vector<DeviceArray> take_dlpack_batch(const py::capsule& capsule, uint64_t stream) {
+  return take_volumes(capsule, stream, 4);
 }
 
 DeviceArray transpose(const DeviceArray& array, const std::array<int, 3>& order) {
@@ -109,6 +129,7 @@ void register_device_array(py::module_& m) {
       .def("transpose", &transpose, py::arg("order"))
       .def("flip", &flip_axes, py::arg("flipped"));
   m.def("take_dlpack", &take_dlpack, py::arg("capsule"), py::arg("stream"));
+  m.def("take_dlpack_batch", &take_dlpack_batch, py::arg("capsule"), py::arg("stream"));
 }
 
 }  // namespace segae

@@ -141,13 +141,14 @@ def fit_rival(
     trained, *_ = scans.survey()  # before the other process starts: both would build what is missing
     ring = feed.Ring(work / "ring", settings.files)
     source = PaperSource(scans, settings.files - len(ring.files()))
-    producer = feed.start(ring, source, settings.seed, niceness=0)
+    producers = feed.start(ring, source, settings.seed, niceness=0)
     torch.set_num_threads(threads)
     run = RivalRun(new_rival(settings.depth), settings, trained, torch_device(device))
-    feed.wait_for(ring, min(feed.FILES_AT_ONCE, settings.files), producer)
+    feed.wait_for(ring, min(feed.FILES_AT_ONCE, settings.files), producers)
     run.resume(work / CHECKPOINT)
     run.train(ring, work / CHECKPOINT, _LOG_EVERY)
-    producer.terminate()
+    for producer in producers:
+        producer.terminate()
     return work / CHECKPOINT
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segae import structures
-from segae.device import cuda_place, library_of, plain
+from segae.device import cuda_place, lend_batch, library_of, plain
 from segae.errors import GridMismatchError, ParameterError, VolumeError
 from segae.foreign import Carried, affine_of
 from segae.structures import Structure
@@ -86,7 +86,10 @@ def _split(source: object, argument: str) -> list[Any] | None:
         return None
     if len(shape) == 4 or (len(shape) == 5 and shape[1] == 1):
         batch: Any = _detached(plain(source))
-        volumes = [batch[i] if len(shape) == 4 else batch[i, 0] for i in range(shape[0])]
+        if cuda_place(batch) is not None:
+            volumes: list[Any] = [*lend_batch(batch if len(shape) == 4 else batch[:, 0], argument)]
+        else:
+            volumes = [batch[i] if len(shape) == 4 else batch[i, 0] for i in range(shape[0])]
         affines = affine_of(source, argument, batch=len(volumes))
         return volumes if affines is None else [Carried(*both) for both in zip(volumes, affines, strict=True)]
     raise VolumeError(

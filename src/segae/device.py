@@ -23,6 +23,7 @@ class Array(Protocol):
 
 
 ArrayT = TypeVar("ArrayT", bound=Array)
+T = TypeVar("T")
 
 _CUDA = 2  # kDLCUDA of DLPack
 _DEFAULT_STREAM = 1  # DLPack's number for the legacy default stream, whose own handle is 0
@@ -106,6 +107,21 @@ def lend(array: Any, argument: str, stream: int) -> _core.DeviceArray:
     VolumeError
         When the array cannot be read.
     """
+    return _lent(array, argument, stream, _core.take_dlpack)
+
+
+def lend_batch(array: Any, argument: str) -> list[DeviceVolume]:
+    """Borrow the volumes of an array [b, z, y, x] on a CUDA device, on the stream that its library works on.
+
+    Raises
+    ------
+    DeviceError, VolumeError
+        As for `lend`.
+    """
+    return [DeviceVolume(lent) for lent in _lent(array, argument, stream_of(array), _core.take_dlpack_batch)]
+
+
+def _lent(array: Any, argument: str, stream: int, take: Callable[[object, int], T]) -> T:
     if not _core.built_with_cuda():
         raise DeviceError(
             f"{argument}: the array lies on a CUDA device, and this segae was built without CUDA: rebuild with "
@@ -113,7 +129,7 @@ def lend(array: Any, argument: str, stream: int) -> _core.DeviceArray:
             f"or pass {argument}.cpu()."
         )
     try:
-        return _core.take_dlpack(array.__dlpack__(stream=stream), stream)
+        return take(array.__dlpack__(stream=stream), stream)
     except (TypeError, ValueError, BufferError, RuntimeError) as error:
         raise VolumeError(f"{argument}: cannot be read through DLPack: {error}.") from error
 

@@ -113,6 +113,8 @@ def _read_array(source: Any, affine: Array | None, argument: str) -> Given:
                 f"0 for a mask, -1024 for a CT."
             )
         return Given(np.asarray(array) if not isinstance(array, np.memmap) else array, affine)
+    if isinstance(array, DeviceVolume):  # of a batch that was borrowed as a whole
+        return Given(array, affine)
     if cuda_place(array) is not None:
         shape = tuple(getattr(array, "shape", ()))
         if len(shape) != 3:

@@ -147,7 +147,7 @@ def _depth_first(block: nn.Sequential) -> nn.Sequential:
 def load(checkpoint: Path) -> ReferenceNet:
     """The averaged network of a checkpoint."""
     network = ReferenceNet(len(CLASSES))
-    network.load_state_dict(torch.load(checkpoint, weights_only=True)["average"])
+    network.load_state_dict(torch.load(checkpoint, weights_only=True, map_location="cpu")["average"])
     return network.eval()
 
 
@@ -166,7 +166,7 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--reliability", type=Path, required=True, help="JSON: structure -> Dice on held-out scans")
     arguments = parser.parse_args()
-    state = torch.load(arguments.checkpoint, weights_only=True)
+    state = torch.load(arguments.checkpoint, weights_only=True, map_location="cpu")
     training = {"steps": state["step"], "minutes": round(state["spent"] / 60, 1)}
     export(load(arguments.checkpoint), arguments.out, json.loads(arguments.reliability.read_text()), training)
     if (arguments.out.parent / "SHA256SUMS").exists():

@@ -66,7 +66,7 @@ def train(data: Path, out: Path, minutes: float, batch_size: int, seed: int) -> 
     kept = out / "checkpoint.pt"
     step, spent = 0, 0.0
     if kept.exists():
-        state = torch.load(kept, weights_only=True)
+        state = torch.load(kept, weights_only=True, map_location="cpu")
         network.load_state_dict(state["network"])
         average.load_state_dict(state["average"])
         optimiser.load_state_dict(state["optimiser"])

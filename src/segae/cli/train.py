@@ -38,6 +38,9 @@ def add_train_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--passed-off", type=float, help="share of sound masks learned under a neighbour's name (default: 0.12)"
     )
+    command.add_argument(
+        "--workers", type=int, default=1, help="processes that cut samples (default: 1; beside a GPU, one a core)"
+    )
     add_options(command, rate=1.5e-3, samples="8 GB")
 
 
@@ -68,7 +71,15 @@ def run_train(
     names = {"swaps": options.swaps, "passed_off": options.passed_off}
     told = {name: share for name, share in names.items() if share is not None}
     settings = Settings(steps=options.steps, batch=options.batch, shares=shares or {}, **told, **settings_of(options))
-    checkpoint = fit(options.data, options.work, settings, initial=options.initial, more=more, **means_of(options))
+    checkpoint = fit(
+        options.data,
+        options.work,
+        settings,
+        initial=options.initial,
+        more=more,
+        workers=options.workers,
+        **means_of(options),
+    )
     cases = [case for case in data.cases(options.data, "train") if case.name in settings.leave_out]
     ship(checkpoint, options.output, options.output.stem, cases, options.calibrated_by)
     add_int8(options.output, samples_of(Ring(options.work / "ring", settings.ring)))

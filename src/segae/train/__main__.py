@@ -32,7 +32,7 @@ def _export(chosen: argparse.Namespace) -> int:
     from segae.train import data
     from segae.train.ship import ship
 
-    settings = json.loads(torch.load(chosen.checkpoint, weights_only=True)["settings"])
+    settings = json.loads(torch.load(chosen.checkpoint, weights_only=True, map_location="cpu")["settings"])
     held_out = [case for case in data.cases(chosen.data, "train") if case.name in settings["leave_out"]]
     ship(chosen.checkpoint, chosen.out, chosen.out.stem, held_out)
     return 0

@@ -74,7 +74,7 @@ def export(
     intervals : dict, optional
         Group of structures or "default" -> curve.
     """
-    state = torch.load(checkpoint, weights_only=True)
+    state = torch.load(checkpoint, weights_only=True, map_location="cpu")
     judge = new_judge()
     judge.load_state_dict(state["average"])
     settings = json.loads(state["settings"])

@@ -1,4 +1,4 @@
-"""Keeps a ring of sample files on disk, written by a process of its own and read by the training loop.
+"""Keeps a ring of sample files on disk, written by processes of their own and read by the training loop.
 
 Cutting slices costs about as much as learning from them. The ring lets both run at once at their own speed, lets the
 loop see a sample a few times before it is replaced, and makes a killed run continue where it stood.
@@ -9,8 +9,9 @@ from __future__ import annotations
 import multiprocessing
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
+from multiprocessing.process import BaseProcess as Process
 from pathlib import Path
 
 import numpy as np
@@ -62,38 +63,44 @@ def batches(
             yield pool.take(order[first : first + size])
 
 
-def start(ring: Ring, source: Source, seed: int, niceness: int = 5) -> multiprocessing.process.BaseProcess:
-    """Start the process that writes; it ends with its parent."""
+def start(ring: Ring, source: Source, seed: int, niceness: int = 5, workers: int = 1) -> list[Process]:
+    """Start the processes that write, each its own samples, in turns; they end with their parent."""
     ring.folder.mkdir(parents=True, exist_ok=True)
-    process = multiprocessing.get_context("spawn").Process(
-        target=_produce, args=(ring, source, seed, os.getpid(), niceness), daemon=True
-    )
-    process.start()
-    return process
+    context = multiprocessing.get_context("spawn")
+    first = len(ring.files())
+    processes: list[Process] = [
+        context.Process(
+            target=_produce, args=(ring, source, seed, first + i, workers, os.getpid(), niceness), daemon=True
+        )
+        for i in range(workers)
+    ]
+    for process in processes:
+        process.start()
+    return processes
 
 
-def wait_for(ring: Ring, count: int, process: multiprocessing.process.BaseProcess) -> None:
+def wait_for(ring: Ring, count: int, processes: Sequence[Process]) -> None:
     """Block until the ring holds `count` files."""
     while len(ring.files()) < count:
-        require_alive(process)
+        require_alive(processes)
         time.sleep(0.5)
 
 
-def require_alive(process: multiprocessing.process.BaseProcess) -> None:
-    """Raise RuntimeError when the process that writes has ended: the loop would go on with stale samples unnoticed."""
-    if not process.is_alive():
-        raise RuntimeError(
-            f"the process that makes samples ended with exit code {process.exitcode}; its error stands above. "
-            f"The checkpoint is kept: the same command goes on from there."
-        )
+def require_alive(processes: Sequence[Process]) -> None:
+    """Raise RuntimeError when a process that writes has ended: the loop would go on with stale samples unnoticed."""
+    for process in processes:
+        if not process.is_alive():
+            raise RuntimeError(
+                f"a process that makes samples ended with exit code {process.exitcode}; its error stands above. "
+                f"The checkpoint is kept: the same command goes on from there."
+            )
 
 
-def _produce(ring: Ring, source: Source, seed: int, parent: int, niceness: int) -> None:
+def _produce(ring: Ring, source: Source, seed: int, turn: int, step: int, parent: int, niceness: int) -> None:
     os.nice(niceness)
     os.environ["OMP_NUM_THREADS"] = "1"
-    turn = len(ring.files())
     for samples in source(np.random.default_rng([seed, turn])):
         ring.put(samples, turn)
-        turn += 1
+        turn += step
         if os.getppid() != parent:
             return

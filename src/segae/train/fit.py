@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from segae.arguments import whole_number
+from segae.errors import ParameterError
 from segae.session import card_of
 from segae.train import data, feed
 from segae.train.losses import Targets, dice_of, judge_loss
@@ -101,6 +103,7 @@ def fit(
     more: Mapping[str, MoreScans] | None = None,
     predictions: Path | None = None,
     device: str = "auto",
+    workers: int = 1,
     worth: Mapping[str, Mapping[str, float]] | None = None,
 ) -> Path:
     """Train, or go on after a kill, and return the checkpoint.
@@ -113,7 +116,7 @@ def fit(
         Samples, checkpoint and log; a run that is found there is continued.
     settings : Settings
     threads : int
-        For the network; one more process cuts the samples.
+        For the network, beside the processes that cut the samples.
     initial : Path, optional
         Checkpoint whose averaged weights to start from, or a model file made by `segae.train.export`.
     more : mapping
@@ -122,10 +125,19 @@ def fit(
         Folder of ``CASE_pred_*.nii.gz``: masks that networks made, whose errors are learned beside the made ones.
     device : str
         As torch names it; "auto" takes a GPU where there is one.
+    workers : int
+        Processes that cut samples, each with the scans in its memory. One keeps up with a core that learns; a GPU
+        learns from as many as there are cores.
     worth : mapping, optional
         How much single masks teach (`segae.train.sources.Mixture`): for masks that nobody vouches for. The log then
         gives no figures of the cases left out.
+
+    Raises
+    ------
+    ParameterError, DeviceError, ModelFileError
     """
+    if whole_number(workers, "workers") < 1:
+        raise ParameterError(f"workers: expected a positive number, got {workers!r}.")
     work.mkdir(parents=True, exist_ok=True)
     log_to(work / "fit.log")
     torch.manual_seed(settings.seed)
@@ -141,18 +153,19 @@ def fit(
         synthetic = (synthetic | known.synthetic) - (trained - synthetic) - (known.trained - known.synthetic)
         trained |= known.trained
     ring = feed.Ring(work / "ring", settings.ring)
-    producer = feed.start(ring, source, settings.seed)
+    producers = feed.start(ring, source, settings.seed, workers=workers)
     try:
         torch.set_num_threads(threads)
-        watch = partial(feed.require_alive, producer)
+        watch = partial(feed.require_alive, producers)
         run = JudgeRun(settings, trained, torch_device(device), watch, checks, synthetic, near)
-        feed.wait_for(ring, min(feed.FILES_AT_ONCE, settings.ring), producer)
+        feed.wait_for(ring, min(feed.FILES_AT_ONCE, settings.ring), producers)
         if not (work / CHECKPOINT).exists() and initial is not None:
             run.begin_with_file(initial, ring)
         run.resume(work / CHECKPOINT)
         run.train(ring, work / CHECKPOINT, _LOG_EVERY if settings.seconds is None else _SAVE_EVERY)
     finally:
-        producer.terminate()
+        for producer in producers:
+            producer.terminate()
     return work / CHECKPOINT
 
 

@@ -69,16 +69,19 @@ class ExpectedMask:
         -------
         float32 of that shape
         """
-        seen, weights = [], []
-        for extent, n, (begin, end) in zip(shape, self.probability.shape, self.box, strict=True):
-            # Voxels whose middle the box holds, and how much each sample of the map says of them.
+        seen, said = [], self.probability
+        for axis, (extent, (begin, end)) in enumerate(zip(shape, self.box, strict=True)):
+            # Voxels whose middle the box holds lie between two samples of the map, or beyond the first or last.
+            n = said.shape[axis]
             inside = slice(max(0, int(np.ceil(begin - 0.5))), max(0, min(extent, int(np.floor(end - 0.5)) + 1)))
-            position = (np.arange(extent)[inside] + 0.5 - begin) / (end - begin)
-            at = np.clip(position * n - 0.5, 0, n - 1)
+            at = np.clip((np.arange(extent)[inside] + 0.5 - begin) / (end - begin) * n - 0.5, 0, n - 1)
+            low = at.astype(np.int64)
+            share = (at - low).astype(np.float32)
+            share = share[:, None] if axis == 0 else share
+            said = said.take(low, axis) * (1 - share) + said.take(np.minimum(low + 1, n - 1), axis) * share
             seen.append(inside)
-            weights.append(np.maximum(1 - np.abs(at[:, None] - np.arange(n)), 0).astype(np.float32))
         slice_map = np.zeros(shape, np.float32)
-        slice_map[seen[0], seen[1]] = weights[0] @ self.probability @ weights[1].T
+        slice_map[seen[0], seen[1]] = said
         return slice_map
 
 

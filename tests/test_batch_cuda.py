@@ -305,6 +305,8 @@ def test_batches_have_few_sizes(open_on_gpu: Any, tiny_model: Path, monkeypatch:
         slices = np.ones((n, channels, height, width), np.float32)
         assert len(on_gpu.run(slices, np.zeros(n, np.int64))["precision"]) == n
     assert sizes == [16, 16, 16, 64]
+    assert on_gpu._runtime(16) is on_gpu._runtime(16)
+    assert on_gpu._runtime(64) is not on_gpu._runtime(16), "cuDNN would plan anew at every change of size"
 
 
 @pytest.mark.gpu

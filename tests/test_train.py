@@ -7,6 +7,7 @@ import dataclasses
 import functools
 import json
 import multiprocessing
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -201,6 +202,14 @@ def test_several_processes_take_turns(tmp_path):
     assert len({tuple(fractions) for fractions in found}) == len(found)
     with pytest.raises(RuntimeError, match="exit code"):
         fit.feed.require_alive(processes)
+
+
+def test_what_a_run_begins_with_is_looked_for_first(tmp_path):
+    """Not after minutes of making samples."""
+    with pytest.raises(segae.ParameterError, match=r"initial: no such file: .*absent.pt. Pass a checkpoint, a model"):
+        fit.fit(tmp_path, tmp_path / "work", fit.Settings(), threads=1, initial=tmp_path / "absent.pt")
+    assert not (tmp_path / "work").exists()
+    assert fit._file_to_begin_with(Path("default")) == segae.session.find_model("default")
 
 
 @pytest.mark.parametrize("workers", [0, -1, 1.5])

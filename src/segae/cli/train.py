@@ -30,7 +30,7 @@ def add_train_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("-o", "--output", type=Path, required=True, help="model file to write (.onnx)")
     command.add_argument("--steps", type=int, default=8000, help="batches to learn from (default: 8000)")
     command.add_argument("--batch", type=int, default=64, help="slices a step (default: 64)")
-    command.add_argument("--initial", type=Path, help="checkpoint or model file to start from")
+    command.add_argument("--initial", type=Path, help="checkpoint or model file to start from, or default")
     command.add_argument(
         "--calibrated-by", type=Path, metavar="MODEL", help="takes its calibration where no case is held out"
     )

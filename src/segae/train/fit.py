@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from segae.arguments import whole_number
 from segae.errors import ParameterError
-from segae.session import card_of
+from segae.session import card_of, find_model
 from segae.train import data, feed
 from segae.train.losses import Targets, dice_of, judge_loss
 from segae.train.network import Judge, Judgement, Widths
@@ -118,7 +118,8 @@ def fit(
     threads : int
         For the network, beside the processes that cut the samples.
     initial : Path, optional
-        Checkpoint whose averaged weights to start from, or a model file made by `segae.train.export`.
+        Checkpoint whose averaged weights to start from, or a model file made by `segae.train.export`; the path
+        ``default`` is the one in the package.
     more : mapping
         Scans to learn from beside the labelled ones of `folder`, by name; ``settings.shares`` says how much of each.
     predictions : Path, optional
@@ -138,11 +139,12 @@ def fit(
     """
     if whole_number(workers, "workers") < 1:
         raise ParameterError(f"workers: expected a positive number, got {workers!r}.")
+    begin = None if initial is None else _file_to_begin_with(initial)
     work.mkdir(parents=True, exist_ok=True)
     log_to(work / "fit.log")
     torch.manual_seed(settings.seed)
     # Read first: the structures that it brings have a place in all that follows.
-    known = card_of(initial) if initial is not None and initial.suffix == ".onnx" else None
+    known = card_of(begin) if begin is not None and begin.suffix == ".onnx" else None
     source = Mixture(
         folder, settings.leave_out, settings.shares, more or {}, predictions, swaps=settings.swaps, worth=worth or {}
     )
@@ -159,14 +161,25 @@ def fit(
         watch = partial(feed.require_alive, producers)
         run = JudgeRun(settings, trained, torch_device(device), watch, checks, synthetic, near)
         feed.wait_for(ring, min(feed.FILES_AT_ONCE, settings.ring), producers)
-        if not (work / CHECKPOINT).exists() and initial is not None:
-            run.begin_with_file(initial, ring)
+        if not (work / CHECKPOINT).exists() and begin is not None:
+            run.begin_with_file(begin, ring)
         run.resume(work / CHECKPOINT)
         run.train(ring, work / CHECKPOINT, _LOG_EVERY if settings.seconds is None else _SAVE_EVERY)
     finally:
         for producer in producers:
             producer.terminate()
     return work / CHECKPOINT
+
+
+def _file_to_begin_with(initial: Path) -> Path:
+    """The checkpoint or model file; "default" is the model in the package, unless a file has that name."""
+    if not initial.is_file() and str(initial) == "default":
+        return find_model("default")
+    if not initial.is_file():
+        raise ParameterError(
+            f'initial: no such file: {initial}. Pass a checkpoint, a model file (.onnx), or "default".'
+        )
+    return initial
 
 
 def held_out_samples(folder: Path, leave_out: tuple[str, ...], each: int = 600) -> dict[str, Samples]:

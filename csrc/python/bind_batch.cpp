@@ -4,10 +4,9 @@
 #include <pybind11/stl.h>
 
 #include "box/fetch.h"
-#include "cuda/device_array.h"
-#include "cuda/device_memory.h"
 #include "python/arrays.h"
 #include "python/check_sample.h"
+#include "python/cuda_place.h"
 #include "sample/sample.h"
 #include "scan/scan.h"
 
@@ -27,18 +26,13 @@ struct DeviceSlices {
   float* data() const { return static_cast<float*>(memory->data()); }
 };
 
-const VolumeView& cuda_view(const DeviceArray& array) {
-  if (array.device_type != dlpack::kCuda) throw py::value_error("expected CUDA memory");
-  return array.view;
-}
-
 std::vector<VolumeView> views(const std::vector<DeviceArray>& arrays, const Stream& stream) {
   std::vector<VolumeView> all;
   for (const DeviceArray& array : arrays) {
     if (array.stream.device != stream.device || array.stream.handle != stream.handle) {
       throw py::value_error("expected volumes of one device and one stream");
     }
-    all.push_back(cuda_view(array));
+    all.push_back(cuda_view(array, "volumes"));
   }
   return all;
 }
@@ -64,7 +58,7 @@ DeviceSlices empty_slices(const std::array<int64_t, 4>& shape, const DeviceArray
     if (extent < 0) throw py::value_error("shape: expected extents of at least 0");
     n *= extent;
   }
-  cuda_view(like);
+  cuda_view(like, "like");
   const UseDevice device(like.stream.device);
   return {shape, like.stream, std::make_shared<DeviceMemory>(n * static_cast<int64_t>(sizeof(float)), like.stream)};
 }
@@ -105,7 +99,7 @@ py::array_t<float> slices_to_host(const DeviceSlices& slices) {
 }
 
 py::array fetch_box(const DeviceArray& volume, const Int3& begin, const Int3& step, const Int3& shape) {
-  const VolumeView& input = cuda_view(volume);
+  const VolumeView& input = cuda_view(volume, "volume");
   for (size_t axis = 0; axis < 3; ++axis) {
     const int64_t last = begin[axis] + (shape[axis] - 1) * step[axis];
     if (shape[axis] < 0 || (shape[axis] > 0 && (begin[axis] < 0 || begin[axis] >= input.shape[axis] || last < 0 ||

@@ -13,6 +13,12 @@
 
 namespace segae {
 
+// The volume of an array that must lie on a CUDA device.
+inline const VolumeView& cuda_view(const DeviceArray& array, const char* name) {
+  if (array.device_type != dlpack::kCuda) throw py::value_error(std::string(name) + ": expected CUDA memory");
+  return array.view;
+}
+
 class CudaPlace {
  public:
   using Volume = DeviceArray;
@@ -32,10 +38,7 @@ class CudaPlace {
   // What operations take to work here: the stream.
   const Stream& where() const { return stream_; }
 
-  const VolumeView& view(const DeviceArray& volume, const char* name) const {
-    if (volume.device_type != dlpack::kCuda) throw py::value_error(std::string(name) + ": expected CUDA memory");
-    return volume.view;
-  }
+  const VolumeView& view(const DeviceArray& volume, const char* name) const { return cuda_view(volume, name); }
 
   template <class T>
   const T* data(const DeviceArray& array, const Int3& shape, const char* name) const {

@@ -82,6 +82,7 @@ void bind_sample_into(Slices& slices, const std::vector<int64_t>& places, const 
 Slices bind_sample(const py::array& image, const std::optional<py::array>& mask, const SampleSpec& spec,
                    const Indices& indices, const Numbers& boxes, const Indices& labels, int threads) {
   const auto channels = static_cast<py::ssize_t>(spec.channels.size());
+  // Sizes that the check refuses must not be asked memory for.
   Slices slices({indices.size(), channels, static_cast<py::ssize_t>(std::max<int64_t>(spec.height, 1)),
                  static_cast<py::ssize_t>(std::max<int64_t>(spec.width, 1))});
   std::vector<int64_t> places(spec.channels.size());

@@ -62,7 +62,10 @@ MAY_NAME_DATASETS = (
 def tracked(*patterns: str) -> list[Path]:
     command = ["git", "ls-files", "-co", "--exclude-standard", *patterns]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    return [ROOT / line for line in run.stdout.splitlines() if (ROOT / line).is_file()]
+    # What lies in a virtual environment beside the code, whatever its name, is not ours.
+    others = {f"{file.parent.name}/" for file in ROOT.glob("*/pyvenv.cfg")}
+    ours = [line for line in run.stdout.splitlines() if not line.startswith(tuple(others))]
+    return [ROOT / line for line in ours if (ROOT / line).is_file()]
 
 
 def modules() -> dict[str, Path]:
